@@ -1,0 +1,207 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection phoenix.hypervisor: can have breaking changes at any time.
+
+# The one interface over the two ways to act on containers: _pct on the node, _api from anywhere.
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
+
+CTID_MIN = 100
+CTID_MAX = 999_999_999
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """One snapshot as the configuration tells it."""
+
+    name: str
+    description: str = ""
+    parent: str = ""
+    time: int = 0
+    state: str = ""
+    """C(prepare) or C(delete) when an operation on it was cut short, else empty."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    """What PVE holds about one container, whichever way it was read."""
+
+    ctid: int
+    running: bool
+    config: Mapping[str, str]
+    """The effective plain keys; C(description) decoded."""
+    raw: tuple[tuple[str, str], ...] = ()
+    """The C(lxc.*) lines in their order."""
+    pending: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pending_delete: frozenset[str] = frozenset()
+    snapshots: Mapping[str, Snapshot] = dataclasses.field(default_factory=dict)
+    snapshot_configs: Mapping[str, SnapshotConfig] = dataclasses.field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def lock(self) -> str:
+        return self.config.get("lock", "")
+
+    @property
+    def unprivileged(self) -> bool:
+        return self.config.get("unprivileged") == "1"
+
+    @property
+    def is_pve_template(self) -> bool:
+        return self.config.get("template") == "1"
+
+    @property
+    def restart_required(self) -> bool:
+        """A running container has settings parked that only a restart applies."""
+        return self.running and bool(self.pending or self.pending_delete)
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The plain keys as they will be once everything pending is applied."""
+        merged = {key: value for key, value in self.config.items() if key not in self.pending_delete}
+        return {**merged, **self.pending}
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotConfig:
+    """The configuration that a snapshot would bring back."""
+
+    config: Mapping[str, str]
+    raw: tuple[tuple[str, str], ...] = ()
+
+
+Interrupted = t.Literal["", "half-made", "unfinished"]
+
+
+class Guests(t.Protocol):
+    """Reads and acts on the containers of one node. Every failure is a PhoenixError; success returns warnings.
+
+    Options are PVE's own names and string values: C({"memory": "2048", "onboot": "1"}).
+    A call returns when PVE says it is done, or raises once C(timeout) seconds have passed.
+    """
+
+    @property
+    def node_name(self) -> str: ...
+
+    def read(self, ctid: int) -> Guest | None:
+        """The container, or None when this node has none with that id."""
+
+    def owner_of(self, ctid: int) -> str | None:
+        """Who else has that id, in words ("VM 105 on node pve2"), or None."""
+
+    def check_possible(
+        self,
+        options: Mapping[str, str],
+        *,
+        delete: Sequence[str] = (),
+        current: Guest | SnapshotConfig | None = None,
+        creating: bool = False,
+    ) -> None:
+        """Raise if this way of acting can never do that, before anything is tried."""
+
+    def check_place(self, *, storages: Sequence[str], bridges: Sequence[str], ostemplate: str | None) -> None:
+        """Raise if a storage, bridge or template that is about to be used is not there."""
+
+    def create(self, ctid: int, ostemplate: str, options: Mapping[str, str], *, timeout: float) -> Sequence[str]: ...
+
+    def clone(
+        self,
+        source: int,
+        ctid: int,
+        *,
+        snapshot: str | None,
+        full: bool,
+        hostname: str | None,
+        storage: str | None,
+        timeout: float,
+    ) -> Sequence[str]: ...
+
+    def set(
+        self,
+        ctid: int,
+        options: Mapping[str, str],
+        *,
+        delete: Sequence[str] = (),
+        digest: str = "",
+        timeout: float,
+    ) -> Sequence[str]: ...
+
+    def resize(self, ctid: int, disk: str, size: str, *, timeout: float) -> Sequence[str]: ...
+
+    def start(self, ctid: int, *, timeout: float) -> Sequence[str]: ...
+
+    def stop(self, ctid: int, *, timeout: float) -> Sequence[str]: ...
+
+    def shutdown(self, ctid: int, *, timeout: float) -> Sequence[str]: ...
+
+    def destroy(self, ctid: int, *, timeout: float) -> Sequence[str]: ...
+
+    def snapshot(self, ctid: int, name: str, description: str, *, timeout: float) -> Sequence[str]: ...
+
+    def delete_snapshot(self, ctid: int, name: str, *, timeout: float) -> Sequence[str]: ...
+
+    def rollback(self, ctid: int, name: str, *, timeout: float) -> Sequence[str]: ...
+
+    def snapshot_obstacle(self, guest: Guest) -> PhoenixError | None:
+        """Why PVE would refuse to snapshot it, with the remedy, or None."""
+
+    def dependents(self, guest: Guest, snapshot: str) -> Sequence[str]:
+        """The volumes that were cloned from a snapshot and would not survive it."""
+
+    def newest_only_rollback(self, guest: Guest) -> bool:
+        """Whether a storage of that container can go back to its newest snapshot only (ZFS)."""
+
+    def wait_unlocked(self, ctid: int, *, timeout: float) -> None:
+        """Wait until no task holds the container; whoever holds it too long is named."""
+
+    def interrupted(self, ctid: int, guest: Guest | None) -> Interrupted:
+        """What a creation of ours that was cut short has left under that id; a stranger's half-made one raises."""
+
+    def clear(self, ctid: int) -> None:
+        """Remove what a creation of ours left half-made."""
+
+    def finished(self, ctid: int) -> None:
+        """The container that was created or cloned has got all its settings."""
+
+    def check_inside(self) -> None:
+        """Raise if this way of acting cannot look into running containers."""
+
+    def booted(self, ctid: int) -> str:
+        """What systemd inside says of itself ("running", "starting", "" when it does not answer yet)."""
+
+    def addresses(self, ctid: int) -> Sequence[str]:
+        """The container's own addresses, without loopback and link-local ones."""
+
+    def resolves(self, ctid: int) -> bool:
+        """Whether names can be resolved inside."""
+
+
+def no_container(ctid: int, node_name: str, owner: str | None = None) -> PhoenixError:
+    if owner:
+        return PhoenixError(
+            f"ctid: {ctid} is not a container of node {node_name}, it is {owner}",
+            remedy="Name the id of a container on this node, or run the task on the node that has it.",
+            code=Code.INPUT,
+        )
+    return PhoenixError(
+        f"ctid: {ctid} does not exist on node {node_name}",
+        remedy="Create it first (phoenix.hypervisor.lxc_container), or correct the id.",
+        code=Code.NO_CONTAINER,
+    )
+
+
+def check_ctid(ctid: int) -> None:
+    if not CTID_MIN <= ctid <= CTID_MAX:
+        raise PhoenixError(
+            f"ctid: {ctid} is not an id that PVE accepts",
+            remedy=f"Use a number from {CTID_MIN} to {CTID_MAX}.",
+            code=Code.INPUT,
+        )
