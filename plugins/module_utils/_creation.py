@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection phoenix.hypervisor: can have breaking changes at any time.
+
+# A killed `pct create` or `pct clone` leaves a container with `lock: create`, and a clone its source with `lock: disk`.
+# PVE cannot tell whose they are. A note written before the id existed can, and the lock held on that note by the very
+# pct process (it inherits the descriptor) tells whether somebody is still at it.
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+
+DIRECTORY = "var/lib/phoenix_hypervisor/creating"
+
+
+@dataclasses.dataclass(frozen=True)
+class Creation:
+    """A creation that was begun: of which id, and cloned from which container if it was."""
+
+    ctid: int
+    source: int | None
+
+
+class CreationNotes:
+    def __init__(self, root: Path) -> None:
+        self._directory = root / DIRECTORY
+
+    @contextlib.contextmanager
+    def begun(self, creation: Creation) -> Iterator[int]:
+        """Note a creation; gives the descriptor that pct has to inherit. The note stays when the block is cut short."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._path(creation.ctid)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _take(descriptor, creation.ctid)
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, json.dumps(dataclasses.asdict(creation)).encode())
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def abandoned(self, ctid: int) -> Creation | None:
+        """The creation of that id that was begun and that nobody is working on any more."""
+        try:
+            with self._path(ctid).open("rb") as note:
+                fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                content = json.load(note)
+        except (OSError, ValueError):
+            return None
+        return Creation(int(content["ctid"]), content["source"])
+
+    def is_begun(self, ctid: int) -> bool:
+        """Whether that creation was begun by one of our runs, which may still be at it."""
+        return self._path(ctid).exists()
+
+    def of_source(self, source: int) -> Creation | None:
+        """The abandoned clone of a container, whatever id it was for."""
+        for note in sorted(self._directory.glob("*.json")):
+            creation = self.abandoned(int(note.stem))
+            if creation and creation.source == source:
+                return creation
+        return None
+
+    def done(self, ctid: int) -> None:
+        self._path(ctid).unlink(missing_ok=True)
+
+    def _path(self, ctid: int) -> Path:
+        return self._directory / f"{ctid}.json"
+
+
+def _take(descriptor: int, ctid: int) -> None:
+    # Another run may be looking just now whether the note is abandoned; that takes no time at all.
+    for attempt in range(20):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.01 * attempt)
+    raise PhoenixError(
+        f"ctid: {ctid} is being created by another run on this node",
+        remedy="Wait until that run has ended, then run again.",
+    )

@@ -1,0 +1,330 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection phoenix.hypervisor: can have breaking changes at any time.
+
+# Acting on the node itself, as root, through pct. What can be read is read from files (see _node): every start of pct
+# costs half a second.
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation import Creation, CreationNotes
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest, Interrupted, SnapshotConfig
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._inside import Inside
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import parse_properties
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node, Storage
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct_errors import explain, obstacle_in
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed, Deadline, Runner, run
+
+_WARNING = re.compile(r"^WARN: (.*)$", re.MULTILINE)
+
+# Storages that can snapshot a container's volume; images in a directory, for one, cannot.
+_SNAPSHOT_STORAGES = frozenset({"zfspool", "btrfs", "lvmthin", "rbd"})
+
+
+class Pct(Inside):
+    """The containers of this node, through pct."""
+
+    def __init__(self, node: Node, runner: Runner = run) -> None:
+        super().__init__(node, runner)
+        self._notes = CreationNotes(node.root)
+
+    @property
+    def node_name(self) -> str:
+        return self.node.name
+
+    def read(self, ctid: int) -> Guest | None:
+        self.node.check_is_pve()
+        return self.node.guest(ctid)
+
+    def owner_of(self, ctid: int) -> str | None:
+        return self.node.owner_of(ctid)
+
+    def check_possible(
+        self,
+        options: Mapping[str, str],
+        *,
+        delete: Sequence[str] = (),
+        current: Guest | SnapshotConfig | None = None,
+        creating: bool = False,
+    ) -> None:
+        """Root on the node may do everything, but nobody can while /etc/pve is read-only."""
+        self.node.check_writable()
+
+    def check_place(self, *, storages: Sequence[str], bridges: Sequence[str], ostemplate: str | None) -> None:
+        known = self.node.storages()
+        for name in storages:
+            _check_storage(name, known)
+        for bridge in bridges:
+            if not self.node.has_bridge(bridge):
+                raise invalid("bridge", bridge, f"does not exist on node {self.node_name}",
+                              "Create the bridge in /etc/network/interfaces, or name an existing one.")  # fmt: skip
+        if ostemplate is not None:
+            self._check_template(ostemplate, known)
+
+    def _check_template(self, ostemplate: str, known: Mapping[str, Storage]) -> None:
+        storage, colon, _volume = ostemplate.partition(":")
+        if not ostemplate.startswith("/") and (not colon or storage not in known):
+            raise invalid("ostemplate", ostemplate, "names no storage of this node",
+                          f"Write STORAGE:vztmpl/FILE (storages: {', '.join(known)}) or an absolute path.")  # fmt: skip
+        tarball = self.node.template_file(ostemplate)
+        if tarball and not self.node.path(tarball).is_file():
+            raise invalid("ostemplate", ostemplate, f"is not there: {tarball} does not exist on {self.node_name}",
+                          "Download it (`pveam update`, `pveam available`, `pveam download`), "
+                          "or correct the name.")  # fmt: skip
+
+    def create(self, ctid: int, ostemplate: str, options: Mapping[str, str], *, timeout: float) -> Sequence[str]:
+        return self._create(["create", str(ctid), ostemplate, *_flags(options)], Creation(ctid, None), timeout)
+
+    def clone(
+        self,
+        source: int,
+        ctid: int,
+        *,
+        snapshot: str | None,
+        full: bool,
+        hostname: str | None,
+        storage: str | None,
+        timeout: float,
+    ) -> Sequence[str]:
+        options = {"snapname": snapshot, "full": "1" if full else "0", "hostname": hostname, "storage": storage}
+        flags = _flags({key: value for key, value in options.items() if value is not None})
+        return self._create(["clone", str(source), str(ctid), *flags], Creation(ctid, source), timeout)
+
+    def _create(self, arguments: Sequence[str], creation: Creation, timeout: float) -> Sequence[str]:
+        deadline = self.node.clock.deadline(timeout)
+        waited_for = creation.source if creation.source is not None else creation.ctid
+        self._wait_unlocked(waited_for, deadline)
+        with self._notes.begun(creation) as descriptor:
+            try:
+                return self._task(arguments, waited_for, deadline, pass_fds=(descriptor,))
+            except PhoenixError as error:
+                # Nothing came of it, or what stands there was made by somebody else in the meantime.
+                if self.node.config_file(creation.ctid) is None or "already exists on node" in error.reason:
+                    self._notes.done(creation.ctid)
+                raise
+
+    def interrupted(self, ctid: int, guest: Guest | None) -> Interrupted:
+        ours = self._notes.abandoned(ctid) is not None
+        if guest is None or guest.lock != "create":
+            return "unfinished" if guest and ours else ""
+        if not ours and not self.node.active_tasks(ctid) and not self._notes.is_begun(ctid):
+            raise PhoenixError(
+                f"ctid: {ctid} is a half-made container (lock: create) that no running task and none of our "
+                "own creations explains",
+                remedy=f"Look at it (`pct config {ctid}`); if it is worthless, run `pct unlock {ctid}` and "
+                f"`pct destroy {ctid}`, then run again.",
+            )
+        return "half-made" if ours else ""
+
+    def clear(self, ctid: int) -> None:
+        creation = self._notes.abandoned(ctid)
+        if creation is None:
+            return
+        deadline = self.node.clock.deadline(60)
+        for arguments in (["unlock", str(ctid)], ["destroy", str(ctid), "--purge", "1"]):
+            self._task(arguments, ctid, deadline)
+        self._release_source(creation)
+        self._notes.done(ctid)
+
+    def finished(self, ctid: int) -> None:
+        self._notes.done(ctid)
+
+    def _release_source(self, creation: Creation) -> bool:
+        """A clone that was killed leaves its source locked; the note proves that the lock is ours."""
+        source = self.node.guest(creation.source) if creation.source is not None else None
+        if source is None or source.lock != "disk" or self.node.active_tasks(source.ctid):
+            return False
+        self._task(["unlock", str(source.ctid)], source.ctid, self.node.clock.deadline(60))
+        return True
+
+    def set(
+        self,
+        ctid: int,
+        options: Mapping[str, str],
+        *,
+        delete: Sequence[str] = (),
+        digest: str = "",
+        timeout: float,
+    ) -> Sequence[str]:
+        flags = _flags(options)
+        if delete:
+            flags += ["--delete", ",".join(delete)]
+        if digest:
+            flags += ["--digest", digest]
+        return self._locking(["set", str(ctid), *flags], ctid, timeout)
+
+    def revert(self, ctid: int, keys: Sequence[str], *, timeout: float) -> Sequence[str]:
+        """Take back pending changes."""
+        return self._locking(["set", str(ctid), "--revert", ",".join(keys)], ctid, timeout)
+
+    def wait_unlocked(self, ctid: int, *, timeout: float) -> None:
+        self._wait_unlocked(ctid, self.node.clock.deadline(timeout))
+
+    def resize(self, ctid: int, disk: str, size: str, *, timeout: float) -> Sequence[str]:
+        return self._locking(["resize", str(ctid), disk, size], ctid, timeout)
+
+    def start(self, ctid: int, *, timeout: float) -> Sequence[str]:
+        return self._power(["start", str(ctid)], ctid, timeout, running=True)
+
+    def stop(self, ctid: int, *, timeout: float) -> Sequence[str]:
+        return self._power(["stop", str(ctid)], ctid, timeout, running=False)
+
+    def shutdown(self, ctid: int, *, timeout: float) -> Sequence[str]:
+        # Once its timeout is over, pct looks at the container for as long again before it gives up.
+        return self._power(["shutdown", str(ctid), "--timeout", f"{timeout:.0f}"], ctid, 2 * timeout, running=False)
+
+    def _power(self, arguments: Sequence[str], ctid: int, timeout: float, *, running: bool) -> Sequence[str]:
+        # pct must still be able to say itself why it gave up.
+        deadline = self.node.clock.deadline(timeout + 30)
+        self._wait_unlocked(ctid, deadline)
+        try:
+            warnings = self._task(arguments, ctid, deadline)
+        except PhoenixError as error:
+            if self.node.is_running(ctid) is running and "locked" not in error.details.get("obstacle", ""):
+                return ()
+            tail = self.node.read_text(f"run/pve/ct-{ctid}.stderr").splitlines()[-20:]
+            code = Code.POWER if error.code is Code.GENERAL else error.code
+            raise PhoenixError(
+                error.reason, remedy=error.remedy, code=code, **{**error.details, "console": tail}
+            ) from error
+        while self.node.is_running(ctid) is not running:
+            if not deadline.pause(0.1):
+                raise PhoenixError(
+                    f"container {ctid} is {'not running' if running else 'still running'} after "
+                    f"`pct {shlex.join(arguments)}`, which reported success",
+                    remedy=f"Look at `journalctl -u pve-container@{ctid}` on node {self.node_name}.",
+                    code=Code.POWER,
+                )
+        return warnings
+
+    def destroy(self, ctid: int, *, timeout: float) -> Sequence[str]:
+        return self._locking(["destroy", str(ctid), "--purge", "1"], ctid, timeout)
+
+    def snapshot(self, ctid: int, name: str, description: str, *, timeout: float) -> Sequence[str]:
+        flags = ["--description", description] if description else []
+        return self._locking(["snapshot", str(ctid), name, *flags], ctid, timeout)
+
+    def delete_snapshot(self, ctid: int, name: str, *, timeout: float) -> Sequence[str]:
+        return self._locking(["delsnapshot", str(ctid), name], ctid, timeout)
+
+    def rollback(self, ctid: int, name: str, *, timeout: float) -> Sequence[str]:
+        return self._locking(["rollback", str(ctid), name], ctid, timeout)
+
+    def snapshot_obstacle(self, guest: Guest) -> PhoenixError | None:
+        if guest.is_pve_template:
+            return PhoenixError(
+                f"container {guest.ctid} is a PVE template, and PVE takes no snapshot of a template",
+                remedy="Clone the template and snapshot the clone.",
+                code=Code.SNAPSHOT,
+            )
+        storages = self.node.storages()
+        for key, volume in _volumes(guest):
+            name = volume.partition(":")[0]
+            if ":" not in volume or volume.startswith("/"):
+                return PhoenixError(
+                    f"container {guest.ctid} has a bind mount ({key}: {volume}), and PVE takes no snapshot of a "
+                    "container with one",
+                    remedy=f"Remove {key}, or replace it by a volume of a storage that can snapshot. "
+                    "Share files with a layer by a raw lxc.mount.entry or by pushing them.",
+                    code=Code.SNAPSHOT,
+                )
+            if name in storages and storages[name].type not in _SNAPSHOT_STORAGES:
+                return PhoenixError(
+                    f"storage {name} of {key} of container {guest.ctid} is of type {storages[name].type}, "
+                    "which cannot snapshot containers",
+                    remedy=f"Move the volume to ZFS, btrfs, LVM-thin or RBD (`pct move-volume {guest.ctid} {key} "
+                    "STORAGE`).",
+                    code=Code.SNAPSHOT,
+                )
+        return None
+
+    def dependents(self, guest: Guest, snapshot: str) -> Sequence[str]:
+        storages = self.node.storages()
+        clones: list[str] = []
+        for _key, volume in _volumes(guest):
+            name, _colon, disk = volume.partition(":")
+            storage = storages.get(name)
+            if storage and storage.type == "zfspool":
+                dataset = f"{storage.options.get('pool', '')}/{disk.rpartition('/')[2]}@{snapshot}"
+                listed = self._runner(["zfs", "get", "-H", "-o", "value", "clones", dataset], timeout=30)
+                if listed.ok:
+                    clones += [clone for clone in listed.stdout.strip().split(",") if clone not in ("", "-")]
+        return clones
+
+    def newest_only_rollback(self, guest: Guest) -> bool:
+        storages = self.node.storages()
+        names = {volume.partition(":")[0] for _key, volume in _volumes(guest)}
+        return any(name in storages and storages[name].type == "zfspool" for name in names)
+
+    def _locking(self, arguments: Sequence[str], ctid: int, timeout: float) -> Sequence[str]:
+        deadline = self.node.clock.deadline(timeout)
+        self._wait_unlocked(ctid, deadline)
+        return self._task(arguments, ctid, deadline)
+
+    def _task(
+        self, arguments: Sequence[str], ctid: int, deadline: Deadline, *, pass_fds: Sequence[int] = ()
+    ) -> Sequence[str]:
+        """Run pct; what was refused because of a lock has not begun, and is tried again until the deadline."""
+        while True:
+            done = self._pct(arguments, deadline, pass_fds=pass_fds)
+            if done.ok:
+                return _WARNING.findall(done.stdout)
+            obstacle = obstacle_in(done)
+            if not obstacle:
+                raise explain(done)
+            if not deadline.pause(1.0):
+                raise self._still_locked(ctid, obstacle)
+            if obstacle.startswith("CT is locked"):
+                self._wait_unlocked(ctid, deadline)
+
+    def _wait_unlocked(self, ctid: int, deadline: Deadline) -> None:
+        """Waiting by reading the file costs nothing; waiting by asking pct costs half a second a time."""
+        while (guest := self.node.guest(ctid)) and guest.lock:
+            abandoned = self._notes.of_source(ctid) if guest.lock == "disk" else None
+            if abandoned and self._release_source(abandoned):
+                continue
+            if not deadline.pause(0.5):
+                raise self._still_locked(ctid, f"CT is locked ({guest.lock})")
+
+    def _still_locked(self, ctid: int, message: str) -> PhoenixError:
+        flock = self.node.path(f"run/lock/lxc/pve-config-{ctid}.lock")
+        holders = self.node.active_tasks(ctid) or [self.node.flock_holder(flock)]
+        who = ", ".join(holder for holder in holders if holder)
+        return PhoenixError(
+            f"container {ctid}: {message}" + (f"; held by {who}" if who else "; no running task holds it"),
+            remedy="Wait for that task and run again."
+            if who
+            else f"The lock is left from a task that was cut short. See what it left behind (`pct config {ctid}`), "
+            f"then run `pct unlock {ctid}` and run again.",
+            obstacle="locked",
+        )
+
+    def _pct(self, arguments: Sequence[str], deadline: Deadline, *, pass_fds: Sequence[int] = ()) -> Completed:
+        return self._runner(["pct", *arguments], timeout=max(deadline.left, 1.0), pass_fds=pass_fds)
+
+
+def _flags(options: Mapping[str, str]) -> list[str]:
+    return [part for key, value in options.items() for part in (f"--{key}", value)]
+
+
+def _volumes(guest: Guest) -> list[tuple[str, str]]:
+    """The volumes and bind mounts of a container by their keys."""
+    mounted = [key for key in guest.config if re.fullmatch(r"rootfs|mp\d+", key)]
+    return [(key, parse_properties(guest.config[key], "volume").get("volume", "")) for key in sorted(mounted)]
+
+
+def _check_storage(name: str, known: Mapping[str, Storage]) -> None:
+    if name not in known:
+        raise invalid("storage", name, "is not a storage of this node",
+                      f"Use one of: {', '.join(sorted(known))}.")  # fmt: skip
+    if "rootdir" not in known[name].content:
+        able = sorted(storage.name for storage in known.values() if "rootdir" in storage.content)
+        raise invalid("storage", name, "is not allowed to hold containers (content rootdir)",
+                      f"Use one of: {', '.join(able) or 'none so far'}, or add rootdir to its content.")  # fmt: skip
