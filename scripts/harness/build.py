@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import tarfile
+import time
+from pathlib import Path
+
+from .workbench import Workbench
+
+COLLECTION = "phoenix.hypervisor"
+
+# The artefact holds these and nothing else; what only a checkout needs belongs in build_ignore of galaxy.yml.
+CONTENTS = {
+    "CHANGELOG.md",
+    "FILES.json",
+    "LICENSES",
+    "MANIFEST.json",
+    "README.md",
+    "REUSE.toml",
+    "changelogs",
+    "meta",
+    "playbooks",
+    "plugins",
+    "requirements.txt",
+    "requirements.yml",
+}
+
+
+def run(bench: Workbench, _arguments: list[str]) -> None:
+    target = bench.output / "artefact"
+    shutil.rmtree(target, ignore_errors=True)
+    galaxy = [bench.tool("ansible-galaxy"), "collection"]
+    if not bench.check("build", [*galaxy, "build", f"--output-path={target}"]):
+        return
+    (artefact,) = target.glob("*.tar.gz")
+    _contents(bench, artefact)
+    bench.check(
+        "importer", [bench.tool("python"), "-m", "galaxy_importer.main", str(artefact)], cwd=target, complaint=_warnings
+    )
+    installed = target / "installed"
+    only_this = {"ANSIBLE_COLLECTIONS_PATH": str(installed)}
+    install = [*galaxy, "install", "--offline", "--no-deps", f"--collections-path={installed}", str(artefact)]
+    if not bench.check("install", install, env=only_this):
+        return
+    for kind, folder in (("module", "modules"), ("connection", "connection")):
+        names = sorted(path.stem for path in (bench.tree / "plugins" / folder).glob("[!_]*.py"))
+        listing = [bench.tool("ansible-doc"), f"--type={kind}", "--list", "--json", COLLECTION]
+        bench.check(
+            f"ansible-doc lists each {kind}",
+            listing,
+            cwd=target,
+            env=only_this,
+            complaint=functools.partial(_unlisted, names),
+        )
+
+
+def _contents(bench: Workbench, artefact: Path) -> None:
+    started = time.monotonic()
+    with tarfile.open(artefact) as archive:
+        found = {Path(name).parts[0] for name in archive.getnames()}
+    problems = [f"does not belong into the artefact: {name}" for name in sorted(found - CONTENTS)]
+    problems += [f"is missing in the artefact: {name}" for name in sorted(CONTENTS - found)]
+    bench.report.check("contents", passed=not problems, seconds=time.monotonic() - started, output="\n".join(problems))
+
+
+def _warnings(output: str) -> str:
+    """The importer exits with 0 whatever it found."""
+    return "\n".join(line for line in output.splitlines() if line.startswith(("WARNING", "ERROR")))
+
+
+def _unlisted(names: list[str], output: str) -> str:
+    listed = json.loads(output[output.index("{") :]) if "{" in output else {}
+    missing = [name for name in names if f"{COLLECTION}.{name}" not in listed]
+    if not names:
+        return "there is none"
+    return f"not listed: {', '.join(missing)}" if missing else ""

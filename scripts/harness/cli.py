@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from . import build, lint, sanity, unit
+from .report import HarnessError, Report
+from .workbench import Workbench
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+# A part runs its checks on the workbench; the list holds the arguments after `--`.
+PARTS: dict[str, Callable[[Workbench, list[str]], None]] = {
+    "lint": lint.run,
+    "sanity": sanity.run,
+    "unit": unit.run,
+    "build": build.run,
+}
+
+DESCRIPTION = f"""\
+Run the tests of this checkout: all parts, or those that are named ({", ".join(PARTS)}).
+What follows -- goes to pytest: scripts/test unit -- -k gpu
+
+Everything needed is set up on the first run, below $XDG_CACHE_HOME (default: ~/.cache) in phoenix-hypervisor;
+that folder can be removed at any time. Later runs need no network. Nothing is written into the checkout.
+"""
+
+
+def main(argv: list[str]) -> int:
+    words, arguments = _split(argv)
+    parser = argparse.ArgumentParser(
+        prog="scripts/test", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="part")
+    parts = parser.parse_args(words).parts or list(PARTS)
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"no such part: {', '.join(unknown)}. There are: {', '.join(PARTS)}")
+    if arguments and parts != ["unit"]:
+        parser.error("arguments after -- are for pytest: name the part unit, alone, before them")
+
+    report = Report()
+    try:
+        with Workbench.prepare(CHECKOUT, report) as bench:
+            for part in parts:
+                with report.part(part):
+                    PARTS[part](bench, arguments)
+    except HarnessError as error:
+        report.failed_check("preparation", str(error))
+    except KeyboardInterrupt:
+        report.failed_check("run", "interrupted")
+    return report.close()
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    if "--" not in argv:
+        return argv, []
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]

@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .workbench import Workbench
+
+SHELL = re.compile(rb"#!\s*(/bin/|/usr/bin/env )(ba|da)?sh\b")
+
+
+def run(bench: Workbench, _arguments: list[str]) -> None:
+    tool = bench.tool
+    types = [tool("mypy"), f"--config-file={bench.tree / 'pyproject.toml'}", f"--cache-dir={bench.output / 'mypy'}"]
+    # First, because the other tools may leave files in the tree.
+    bench.check("reuse", [tool("reuse"), "lint", "--lines"])
+    bench.check("ruff check", [tool("ruff"), "check", "--no-cache"])
+    bench.check("ruff format", [tool("ruff"), "format", "--no-cache", "--check", "--diff"])
+    bench.check(
+        "mypy plugins",
+        [*types, "ansible_collections/phoenix/hypervisor/plugins"],
+        cwd=bench.root,
+        env={"MYPYPATH": str(bench.root)},
+    )
+    bench.check("mypy scripts", [*types, "--package=harness"], cwd=bench.tree / "scripts")
+    bench.check("yamllint", [tool("yamllint"), "--strict", "."])
+    bench.check("shellcheck", [tool("shellcheck"), *_shell_scripts(bench.tree)])
+    bench.check("antsibull-changelog", [tool("antsibull-changelog"), "lint"])
+    bench.check(
+        "antsibull-docs",
+        [tool("antsibull-docs"), "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=dependent", "."],
+    )
+    bench.check("ansible-lint", [tool("ansible-lint"), "--offline", "--nocolor", "-q"])
+
+
+def _shell_scripts(tree: Path) -> list[str]:
+    found = []
+    for path in sorted(tree.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                if SHELL.match(file.readline()):
+                    found.append(str(path.relative_to(tree)))
+    return found
