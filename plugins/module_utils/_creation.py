@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import time
+import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Creation:
 
     ctid: int
     source: int | None
+    condemned: bool = False
+    """Its remains are being removed, and what is still there must never pass for a finished copy."""
 
 
 class CreationNotes:
@@ -52,31 +55,50 @@ class CreationNotes:
 
     def abandoned(self, ctid: int) -> Creation | None:
         """The creation of that id that was begun and that nobody is working on any more."""
-        try:
-            with self._path(ctid).open("rb") as note:
+        with self.held(ctid) as creation:
+            return creation
+
+    @contextlib.contextmanager
+    def held(self, ctid: int) -> Iterator[Creation | None]:
+        """An abandoned creation that no other run can look after meanwhile, None when it is not abandoned."""
+        with contextlib.ExitStack() as stack:
+            creation = None
+            with contextlib.suppress(OSError, ValueError):
+                note = stack.enter_context(self._path(ctid).open("rb"))
                 fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                content = json.load(note)
-        except (OSError, ValueError):
-            return None
-        return Creation(int(content["ctid"]), content["source"])
+                creation = _read(note)
+            yield creation
+
+    def condemn(self, creation: Creation) -> None:
+        condemned = dataclasses.replace(creation, condemned=True)
+        self._path(creation.ctid).write_text(json.dumps(dataclasses.asdict(condemned)))
 
     def is_begun(self, ctid: int) -> bool:
         """Whether that creation was begun by one of our runs, which may still be at it."""
         return self._path(ctid).exists()
 
     def of_source(self, source: int) -> Creation | None:
-        """The abandoned clone of a container, whatever id it was for."""
-        for note in sorted(self._directory.glob("*.json")):
-            creation = self.abandoned(int(note.stem))
-            if creation and creation.source == source:
-                return creation
-        return None
+        """The abandoned clone of a container, whatever id it was for; none while another clone of it is at work."""
+        found = None
+        for path in sorted(self._directory.glob("*.json")):
+            with contextlib.suppress(OSError, ValueError), path.open("rb") as note:
+                creation = _read(note)
+                if creation.source == source:
+                    found = self.abandoned(creation.ctid)
+                    if found is None:
+                        return None
+        return found
 
     def done(self, ctid: int) -> None:
         self._path(ctid).unlink(missing_ok=True)
 
     def _path(self, ctid: int) -> Path:
         return self._directory / f"{ctid}.json"
+
+
+def _read(note: t.IO[bytes]) -> Creation:
+    content = json.load(note)
+    return Creation(int(content["ctid"]), content["source"], content.get("condemned", False))
 
 
 def _take(descriptor: int, ctid: int) -> None:

@@ -35,7 +35,7 @@ _LIBRARY = re.compile(
     r"|nvidia-smi|nvidia-debugdump|nvidia-cuda-mps-\w+)$"
 )
 
-Assignment = t.Literal["all"] | tuple[int, ...]
+Assignment: t.TypeAlias = "t.Literal['all'] | tuple[int, ...]"
 Method = t.Literal["dev", "raw"]
 
 
@@ -221,7 +221,7 @@ def _split_dev_entries(
 def _pending_about_gpus(config: ConfigFile, ours: set[str]) -> tuple[str, ...]:
     pending = config.pending.options
     changed = [key for key in pending if _is_dev_key(key) and _is_gpu_path(_dev_path(pending[key]))]
-    deleted = [key for key in config.pending_delete if key in ours and _is_dev_key(key)]
+    deleted = [key for key in config.pending_delete if key in ours]
     return tuple(sorted({*changed, *deleted}))
 
 
@@ -266,11 +266,7 @@ def owned_raw_lines(
 
 def _is_gpu_mount(value: str) -> bool:
     source, target = (*value.split(), "", "")[:2]
-    return (
-        _is_gpu_path(source)
-        or _is_gpu_path("/" + target.lstrip("/"))
-        or _is_library(source)
-    )
+    return _is_gpu_path(source) or _is_gpu_path("/" + target.lstrip("/")) or _is_library(source)
 
 
 def _is_library(path: str) -> bool:

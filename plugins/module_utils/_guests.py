@@ -205,3 +205,12 @@ def check_ctid(ctid: int) -> None:
             remedy=f"Use a number from {CTID_MIN} to {CTID_MAX}.",
             code=Code.INPUT,
         )
+
+
+def check_timeout(timeout: float) -> None:
+    if timeout <= 0:
+        raise PhoenixError(
+            f"timeout: {timeout:g} leaves no time to do anything",
+            remedy="Give seconds above 0.",
+            code=Code.INPUT,
+        )

@@ -14,12 +14,13 @@ import dataclasses
 import enum
 import errno
 import fcntl
+import functools
 import hashlib
 import itertools
 import os
 import re
 import typing as t
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
@@ -115,7 +116,7 @@ class ConfigFile:
         section = ""
         lines = []
         for raw_line in text.split("\n"):
-            line = _classify(raw_line, section)
+            line = _classify(raw_line, pending=section == PENDING)
             if line.kind is Kind.HEADER:
                 section = line.key
             lines.append(line)
@@ -129,22 +130,23 @@ class ConfigFile:
         """What PVE calls the digest of the file: the SHA-1 of its bytes."""
         return hashlib.sha1(self.render(), usedforsecurity=False).hexdigest()
 
-    @property
+    @functools.cached_property
     def _main_end(self) -> int:
         return next((n for n, line in enumerate(self.lines) if line.kind is Kind.HEADER), len(self.lines))
 
-    @property
+    @functools.cached_property
     def main(self) -> Section:
         return Section("", self.lines[: self._main_end])
 
-    def _sections(self) -> Iterator[Section]:
+    @functools.cached_property
+    def _sections(self) -> tuple[Section, ...]:
         starts = [n for n, line in enumerate(self.lines) if line.kind is Kind.HEADER]
-        for start, end in itertools.pairwise([*starts, len(self.lines)]):
-            yield Section(self.lines[start].key, self.lines[start + 1 : end])
+        bounds = itertools.pairwise([*starts, len(self.lines)])
+        return tuple(Section(self.lines[start].key, self.lines[start + 1 : end]) for start, end in bounds)
 
     @property
     def pending(self) -> Section:
-        found = [section for section in self._sections() if section.name == PENDING]
+        found = [section for section in self._sections if section.name == PENDING]
         return found[-1] if found else Section(PENDING, ())
 
     @property
@@ -155,7 +157,7 @@ class ConfigFile:
 
     @property
     def snapshots(self) -> dict[str, Section]:
-        return {section.name: section for section in self._sections() if section.name != PENDING}
+        return {section.name: section for section in self._sections if section.name != PENDING}
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -218,26 +220,29 @@ class ConfigFile:
 
 
 def _owned_line(text: str, kind: Kind, key: str, value: str) -> Line:
-    line = _classify(text, "")
+    line = _classify(text, pending=False)
     if (line.kind, line.key, line.value) != (kind, key, value):
         raise ValueError(f"not a line that PVE would read back as it was meant: {text!r}")
     return line
 
 
-def _classify(text: str, section: str) -> Line:
+# The snapshots of a container repeat its lines, and so do the containers that were cloned from one another.
+@functools.lru_cache(maxsize=8192)
+def _classify(text: str, *, pending: bool) -> Line:
     if not text.strip(" \t\r\f\v"):
         return Line(text, Kind.BLANK)
-    if _PENDING_HEADER.match(text):
-        return Line(text, Kind.HEADER, PENDING)
-    if header := _SNAPSHOT_HEADER.match(text):
-        return Line(text, Kind.HEADER, header[1])
+    if text.startswith("["):
+        if _PENDING_HEADER.match(text):
+            return Line(text, Kind.HEADER, PENDING)
+        if header := _SNAPSHOT_HEADER.match(text):
+            return Line(text, Kind.HEADER, header[1])
     if text.startswith("#"):
         return Line(text, Kind.DESCRIPTION, "", text[1:])
-    if raw := _RAW.match(text):
+    if text.startswith("lxc.") and (raw := _RAW.match(text)):
         known = raw[1] in _RAW_KEYS or raw[1].startswith(_RAW_PREFIXES)
         return Line(text, Kind.RAW if known else Kind.DROPPED, raw[1], raw[2])
     if plain := _PLAIN.match(text):
-        misplaced = plain[1] == "delete" and section != PENDING
+        misplaced = plain[1] == "delete" and not pending
         return Line(text, Kind.DROPPED if misplaced else Kind.PLAIN, plain[1], plain[2])
     return Line(text, Kind.DROPPED)
 

@@ -18,8 +18,9 @@ import typing as t
 _GET_INIT_PID = 4
 _GET_CONFIG_ITEM = 7
 
-# struct lxc_cmd_req {int cmd; int datalen; void *data} and struct lxc_cmd_rsp {int ret; int datalen; void *data}
-_MESSAGE = struct.Struct("@iiP")
+# struct lxc_cmd_req {int cmd; int datalen; void *data} and struct lxc_cmd_rsp {int ret; int datalen; void *data};
+# a pid comes back in the pointer, and it can be negative
+_MESSAGE = struct.Struct("@iil")
 
 _SCM_CREDENTIALS = 2
 _ANSWER_SECONDS = 5.0

@@ -25,6 +25,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import ConfigFile, ConfigWriter, Section
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._monitor import LxcMonitor, Monitor
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia import loaded_module
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock
 
 _COMMAND_SOCKET = re.compile(r"@/var/lib/lxc/(\d+)/command\s*$", re.MULTILINE)
@@ -241,7 +242,11 @@ class Node:
         found = {}
         for path in _listed(dev, "nvidia") + _listed(dev / "nvidia-caps", "nvidia-cap"):
             # A link in a container would be followed into the node's own tree.
-            status = self._lstat(path)
+            try:
+                status = self._lstat(path)
+            except OSError:
+                # The container has ended since the directory was listed.
+                continue
             if stat.S_ISDIR(status.st_mode):
                 continue
             name = f"/dev/{path.relative_to(dev)}"
@@ -273,12 +278,8 @@ class Node:
         return [*found, *tools]
 
     def driver_loaded(self) -> str:
-        return self.read_text("sys/module/nvidia/version").strip()
-
-    def driver_on_disk(self) -> str:
-        """The version of the module that DKMS has built for the running kernel."""
-        built = self.path("var/lib/dkms/nvidia").glob(f"*/{self.kernel}/*/module")
-        return max((path.parts[-4] for path in built), key=_version_key, default="")
+        module = loaded_module(self.read_text("proc/driver/nvidia/version"))
+        return module.version if module else ""
 
     def gpus(self) -> list[Gpu]:
         found = []
@@ -296,9 +297,16 @@ class Node:
         for line in self.read_text("var/log/pve/tasks/active").splitlines():
             upid, _space, rest = line.partition(" ")
             fields = upid.split(":")
-            if len(rest.split()) < 2 and len(fields) == 9 and fields[6] == str(ctid) and self._alive(*fields[2:4]):
+            unfinished = len(rest.split()) < 2 and len(fields) == 9 and self._alive(*fields[2:4])
+            if unfinished and (fields[6] == str(ctid) or self._clones_to(ctid, upid)):
                 described.append(f"{fields[5]} by {fields[7]} ({upid})")
         return described
+
+    def _clones_to(self, ctid: int, upid: str) -> bool:
+        """PVE books a clone under its source; what it makes is only said in the task's log."""
+        started, kind = upid.split(":")[4:6]
+        log = self.read_text(f"var/log/pve/tasks/{started[-1]}/{upid}") if kind == "vzclone" else ""
+        return f" with ID {ctid}\n" in log
 
     def _alive(self, pid: str, started: str) -> bool:
         """The list outlives a crash of the node; only the start time tells a task from a later process of its id."""
@@ -370,10 +378,6 @@ def parse_storages(text: str) -> dict[str, Storage]:
         Storage("local", "dir", {"path": "/var/lib/vz", "content": "backup,images,iso,rootdir,snippets,vztmpl"}),
     )
     return storages
-
-
-def _version_key(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def _listed(directory: Path, prefix: str) -> list[Path]:

@@ -304,5 +304,6 @@ class OnNode:
 
 
 def _node(state: State) -> NodeState:
-    assert state.node is not None, "only a container's state lacks the node's side"
+    if state.node is None:
+        raise TypeError("a container's state has no node's side")
     return state.node

@@ -17,6 +17,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils import _gpu
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Snapshot
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import ConfigFile
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node, as_guest
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import Tree, version_on_disk
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import read_description
 
 
@@ -79,7 +80,7 @@ def _node(node: Node) -> dict[str, t.Any]:
         "name": node.name,
         "kernel": node.kernel,
         "pve_version": node.package_version("pve-manager"),
-        "driver": {"loaded": node.driver_loaded(), "on_disk": node.driver_on_disk()},
+        "driver": {"loaded": node.driver_loaded(), "on_disk": version_on_disk(Tree(node.root), node.kernel)},
         "gpus": [dataclasses.asdict(gpu) for gpu in node.gpus()],
         "devices": [dataclasses.asdict(device) for device in node.device_nodes().values()],
         "majors": {name: major for major, name in node.char_majors().items() if re.match(r"nvidia", name)},

@@ -15,8 +15,12 @@ from collections.abc import Sequence
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils import _gpu
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest, check_ctid
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import ConfigFile
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
+    Guest,
+    check_ctid,
+    check_timeout,
+)
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import ConfigFile, parse_properties
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct import Pct
 
@@ -47,6 +51,7 @@ class Passthrough:
     def run(self) -> dict[str, t.Any]:
         request = self._request
         check_ctid(request.ctid)
+        check_timeout(request.timeout)
         assignment = _gpu.parse_assignment(request.gpus)
         before = self._unlocked(self._node.existing(request.ctid))
         config = readable_config(self._node, request.ctid)
@@ -54,11 +59,13 @@ class Passthrough:
         wanted = self._wanted(assignment, drivers)
         plan = _gpu.reconcile(config, wanted, drivers)
         writes = plan.config != config or bool(plan.revert)
-        problems = self._problems(wanted) if before.running else []
+        problems = self._running_problems(before, wanted)
         restarts = bool(problems) and request.restart
         if writes or restarts:
             # Without quorum PVE would still shut the container down, and then not start it.
             self._node.check_writable()
+        if restarts:
+            self._check_startable(plan.config)
         if writes and not self._check_mode:
             self._write(config, plan)
         if restarts and not self._check_mode:
@@ -118,6 +125,31 @@ class Passthrough:
                 code=Code.INPUT,
             )
         return "dev" if knows_dev and self._request.method != "raw" else "raw"
+
+    def _running_problems(self, guest: Guest, wanted: _gpu.Wanted) -> list[str]:
+        if not guest.running:
+            return []
+        # It may also have stopped since it was found running; then there is nothing to compare any more.
+        if self._node.container_root(guest.ctid) is None and self._node.is_running(guest.ctid):
+            raise PhoenixError(
+                f"container {guest.ctid} runs, but its monitor does not tell what it runs with",
+                remedy=f"Run as root on the node itself; if that is so, look at `lxc-info -n {guest.ctid}`.",
+                code=Code.VERIFICATION,
+            )
+        return self._problems(wanted)
+
+    def _check_startable(self, config: ConfigFile) -> None:
+        """A vanished device keeps a container from starting, which is better known before it is shut down."""
+        entries = [value for key, value in config.main.options.items() if re.fullmatch(r"dev\d+", key)]
+        paths = [parse_properties(value, "path").get("path", "") for value in entries]
+        missing = [path for path in paths if not self._node.path(path).exists()]
+        if missing:
+            raise PhoenixError(
+                f"container {self._request.ctid} could not be started again: {', '.join(missing)} does not exist "
+                "on the node",
+                remedy="Bring the device back, or take its devN entry out of the container. Nothing was changed.",
+                code=Code.POWER,
+            )
 
     def _problems(self, wanted: _gpu.Wanted) -> list[str]:
         ctid = self._request.ctid

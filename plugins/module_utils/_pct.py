@@ -111,25 +111,32 @@ class Pct(Inside):
                 raise
 
     def interrupted(self, ctid: int, guest: Guest | None) -> Interrupted:
-        ours = self._notes.abandoned(ctid) is not None
-        if guest is None or guest.lock != "create":
-            return "unfinished" if guest and ours else ""
-        if not ours and not self.node.active_tasks(ctid) and not self._notes.is_begun(ctid):
+        ours = self._notes.abandoned(ctid)
+        if guest is None or self.node.active_tasks(ctid):
+            # Ours would hold its note: a task that runs is somebody else's.
+            return ""
+        if ours:
+            # Without a disk it is no copy, even if somebody took the lock off.
+            copied = guest.lock != "create" and not ours.condemned and "rootfs" in guest.config
+            return "unfinished" if copied else "half-made"
+        if guest.lock == "create" and not self._notes.is_begun(ctid):
             raise PhoenixError(
                 f"ctid: {ctid} is a half-made container (lock: create) that no running task and none of our "
                 "own creations explains",
                 remedy=f"Look at it (`pct config {ctid}`); if it is worthless, run `pct unlock {ctid}` and "
                 f"`pct destroy {ctid}`, then run again.",
             )
-        return "half-made" if ours else ""
+        return ""
 
     def clear(self, ctid: int) -> None:
         creation = self._notes.abandoned(ctid)
         if creation is None:
             return
         deadline = self.node.clock.deadline(60)
-        for arguments in (["unlock", str(ctid)], ["destroy", str(ctid), "--purge", "1"]):
-            self._task(arguments, ctid, deadline)
+        self._notes.condemn(creation)
+        if (guest := self.node.guest(ctid)) and guest.lock:
+            self._task(["unlock", str(ctid)], ctid, deadline)
+        self._task(["destroy", str(ctid), "--purge", "1"], ctid, deadline)
         self._release_source(creation)
         self._notes.done(ctid)
 
@@ -138,11 +145,13 @@ class Pct(Inside):
 
     def _release_source(self, creation: Creation) -> bool:
         """A clone that was killed leaves its source locked; the note proves that the lock is ours."""
-        source = self.node.guest(creation.source) if creation.source is not None else None
-        if source is None or source.lock != "disk" or self.node.active_tasks(source.ctid):
-            return False
-        self._task(["unlock", str(source.ctid)], source.ctid, self.node.clock.deadline(60))
-        return True
+        # Of several runs that wait for the source only one may take the lock off: the next lock is another clone's.
+        with self._notes.held(creation.ctid) as held:
+            source = self.node.guest(creation.source) if held and creation.source is not None else None
+            if source is None or source.lock != "disk" or self.node.active_tasks(source.ctid):
+                return False
+            self._task(["unlock", str(source.ctid)], source.ctid, self.node.clock.deadline(60))
+            return True
 
     def set(
         self,

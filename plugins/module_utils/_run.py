@@ -58,6 +58,22 @@ class Runner(t.Protocol):
     ) -> Completed: ...
 
 
+class Process(subprocess.Popen[bytes]):
+    """A command that is ended together with its children."""
+
+    def end(self, grace: float = _GRACE_SECONDS) -> tuple[bytes, bytes]:
+        """pct hands a TERM on to its worker, which then cleans up; a KILL alone would leave that running."""
+        so_far: tuple[bytes, bytes] = (b"", b"")
+        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 1.0)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            try:
+                return self.communicate(timeout=patience)
+            except subprocess.TimeoutExpired as error:
+                so_far = (error.stdout or b"", error.stderr or b"")
+        return so_far
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -68,7 +84,7 @@ def run(
     """Run argv without a shell, in a clean environment; a command that overstays is ended with all its children."""
     command = tuple(argv)
     try:
-        process = subprocess.Popen(
+        process = Process(
             command,
             stdin=stdin if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -83,7 +99,7 @@ def run(
     try:
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        stdout, stderr = _end(process)
+        stdout, stderr = process.end()
         raise PhoenixError(
             f"{shlex.join(command)} did not end within {timeout:g} s and was stopped",
             remedy="See what it waited for in the output below, or raise the timeout.",
@@ -91,19 +107,6 @@ def run(
             stderr=_text(stderr),
         ) from None
     return Completed(command, process.returncode, _text(stdout), _text(stderr))
-
-
-def _end(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """End a process group. pct hands a TERM to its worker, which then cleans up; a KILL would leave that running."""
-    so_far: tuple[bytes, bytes] = (b"", b"")
-    for number, patience in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, 1.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        try:
-            return process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired as error:
-            so_far = (error.stdout or b"", error.stderr or b"")
-    return so_far
 
 
 def _text(data: bytes) -> str:

@@ -22,13 +22,15 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._download impor
     checksum_from,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import check_timeout
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia import Identity, expected_identity
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_actions import Actions
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_container import InContainer, Inside, NodeView
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_rules import check_extra_args
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import Tree
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_targets import OnNode, State, Target
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Deadline, Runner, run
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Deadline, Runner
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run as run_command
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._transfer import free_bytes
 
 # What a runfile of today has, for one that is not at hand yet to be measured.
@@ -89,15 +91,14 @@ class Runfile:
         request: Request,
         node: NodeView,
         inside: Inside,
-        runner: Runner = run,
+        runner: Runner = run_command,
         *,
         check_mode: bool = False,
         clock: Clock | None = None,
         machine: str | None = None,
         free: Callable[[Path], int] = free_bytes,
     ) -> None:
-        if request.timeout <= 0:
-            raise invalid("timeout", request.timeout, "leaves no time to do anything", "Give seconds above 0.")
+        check_timeout(request.timeout)
         self._request = request
         self._node = node
         self._inside = inside

@@ -52,9 +52,14 @@ containers:
       running: true
       lock: ""
       unprivileged: false
+      is_pve_template: false
       restart_required: false
       config: {"hostname": "BaseTemplate", "memory": "2048"}
+      raw: ["lxc.apparmor.profile: unconfined"]
       pending: {}
+      pending_delete: []
+      dropped_lines: []
+      digest: 5f0f1d2a6a3b1c9e8d7f60514233a4b5c6d7e8f9
       snapshots:
         - name: base-snapshot
           description: Ubuntu 24.04 with the base set-up
@@ -79,6 +84,14 @@ node:
         name: NVIDIA GeForce RTX 5060 Ti
         uuid: GPU-2f3d8a0e-6f1e-7c5b-9a55-1b2c3d4e5f60
         bus_id: "0000:01:00.0"
+    devices:
+      - path: /dev/nvidia0
+        is_char: true
+        major: 195
+        minor: 0
+        mode: 438
+        mounted: false
+    majors: {"nvidia": 195, "nvidia-uvm": 511}
     storages:
       local-zfs: {"type": "zfspool", "content": ["images", "rootdir"]}
 """

@@ -96,6 +96,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+ctid:
+  description: The container.
+  type: int
+  returned: success
+  sample: 901
 method:
   description: The kind of lines that was used.
   type: str
@@ -138,6 +143,10 @@ restart_required:
   description: Whether the running container still differs from the assignment, because O(restart=false).
   type: bool
   returned: success
+reason:
+  description: What is wrong, in one sentence.
+  type: str
+  returned: failure
 code:
   description: The kind of a failure. 2 is invalid input, 3 no such container, 4 verification, 6 shutdown or start.
   type: int
@@ -146,6 +155,28 @@ remedy:
   description: What to do about a failure.
   type: str
   returned: failure
+file:
+  description: The GPU lines of the container's file.
+  type: list
+  elements: str
+  returned: when the devices did not appear in time
+node:
+  description: The NVIDIA device nodes of the node.
+  type: list
+  elements: dict
+  returned: when the devices did not appear in time
+  sample: [{"path": "/dev/nvidia0", "is_char": true, "major": 195, "minor": 0, "mode": 438, "mounted": false}]
+container:
+  description: The NVIDIA device nodes of the running container.
+  type: list
+  elements: dict
+  returned: when the devices did not appear in time
+rules:
+  description: The device rules that the container was started with.
+  type: list
+  elements: str
+  returned: when the devices did not appear in time
+  sample: ["c 195:0 rw"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -104,7 +104,7 @@ def test_it_is_one_of_the_two_ways_to_act() -> None:
 
 class TestRead:
     def test_everything_pve_holds(self) -> None:
-        api, _ = api_of(READ)
+        api, _connection = api_of(READ)
         guest = api.read(160)
         assert guest is not None
         assert guest.ctid == 160
@@ -176,13 +176,13 @@ class TestOwner:
     def test_nobody(self) -> None:
         # 13: access/permissions of a path
         permissions = {"/vms/107": {"VM.Audit": 1, "VM.Allocate": 1}}
-        api, _ = api_of({RESOURCES: [ROWS], "GET access/permissions?path=/vms/107": [permissions]})
+        api, _connection = api_of({RESOURCES: [ROWS], "GET access/permissions?path=/vms/107": [permissions]})
         assert api.owner_of(107) is None
 
     @pytest.mark.parametrize("permissions", [{"/vms/107": {}}, {}])
     def test_an_empty_list_that_means_missing_rights(self, permissions: dict[str, t.Any]) -> None:
         # 5: a token without ACL gets 200 and an empty list
-        api, _ = api_of({RESOURCES: [[]], "GET access/permissions?path=/vms/107": [permissions]})
+        api, _connection = api_of({RESOURCES: [[]], "GET access/permissions?path=/vms/107": [permissions]})
         with pytest.raises(PhoenixError) as caught:
             api.owner_of(107)
         assert str(caught.value) == (
@@ -205,7 +205,9 @@ class TestPossible:
 
     def test_a_privileged_container_needs_a_right_on_everything(self) -> None:
         # 12: create unprivileged=0 as PVEVMAdmin: Permission check failed (/, Sys.Modify)
-        api, _ = api_of({"GET access/permissions?path=/": [{"/": {"Sys.Audit": 1}}, {"/": {"Sys.Modify": 1}}]})
+        api, _connection = api_of(
+            {"GET access/permissions?path=/": [{"/": {"Sys.Audit": 1}}, {"/": {"Sys.Modify": 1}}]}
+        )
         with pytest.raises(PhoenixError) as caught:
             api.check_possible({"unprivileged": "0"}, creating=True)
         assert str(caught.value) == (
@@ -243,26 +245,40 @@ class TestPlace:
         ("storages", "bridges", "ostemplate", "message"),
         [
             (
-                ["nostore"], [], None,
-                ("storage: 'nostore' is no storage of node pve1, or the token may not see it. Use one of local, "
-                "local-zfs, or give the token Datastore.AllocateSpace on /storage/nostore."),
+                ["nostore"],
+                [],
+                None,
+                (
+                    "storage: 'nostore' is no storage of node pve1, or the token may not see it. Use one of local, "
+                    "local-zfs, or give the token Datastore.AllocateSpace on /storage/nostore."
+                ),
             ),
             (
-                ["local"], [], None,
-                ("storage: 'local' does not take containers. Allow it (pvesm set local --content rootdir,...), or use "
-                "another storage."),
+                ["local"],
+                [],
+                None,
+                (
+                    "storage: 'local' does not take containers. Allow it (pvesm set local --content rootdir,...), or "
+                    "use another storage."
+                ),
             ),
             (
-                [], ["nobr"], None,
+                [],
+                ["nobr"],
+                None,
                 "bridge: 'nobr' is no bridge of node pve1, or the token may not see it. Use one of vmbr0.",
             ),
             (
-                [], [], "local:vztmpl/nope.tar.zst",
-                ("ostemplate: 'local:vztmpl/nope.tar.zst' is not there. Download it (pveam download local ...), or use "
-                f"one of {TEMPLATE}."),
+                [],
+                [],
+                "local:vztmpl/nope.tar.zst",
+                (
+                    "ostemplate: 'local:vztmpl/nope.tar.zst' is not there. Download it (pveam download local ...), or "
+                    f"use one of {TEMPLATE}."
+                ),
             ),
         ],
-    )  # fmt: skip
+    )
     def test_what_is_not_there(
         self, storages: list[str], bridges: list[str], ostemplate: str | None, message: str
     ) -> None:
@@ -273,12 +289,12 @@ class TestPlace:
 
     @pytest.mark.parametrize("answer", [[], refused(403, "Permission check failed (/storage/local, Datastore.Audit)")])
     def test_lists_that_the_token_may_not_see_leave_it_to_pve(self, answer: t.Any) -> None:
-        api, _ = api_of({key: [answer] for key in PLACE})
+        api, _connection = api_of({key: [answer] for key in PLACE})
         api.check_place(storages=["nostore"], bridges=["nobr"], ostemplate=TEMPLATE)
 
     def test_a_template_on_a_storage_that_is_not_there(self) -> None:
         gone = refused(500, "storage 'nostore' does not exist")
-        api, _ = api_of({f"GET {NODE}/storage/nostore/content?content=vztmpl": [gone]})
+        api, _connection = api_of({f"GET {NODE}/storage/nostore/content?content=vztmpl": [gone]})
         with pytest.raises(ApiError, match="storage 'nostore' does not exist") as caught:
             api.check_place(storages=[], bridges=[], ostemplate="nostore:vztmpl/x.tar.zst")
         assert caught.value.code is Code.INPUT
@@ -349,7 +365,7 @@ class TestRequests:
     def test_the_start_of_nothing_fails_in_its_task(self) -> None:
         # 14: POST status/start of 999 answers 200
         missing = "Configuration file 'nodes/pve1/lxc/160.conf' does not exist"
-        api, _ = api_of(
+        api, _connection = api_of(
             {
                 f"POST {CT}/status/start": [upid("vzstart")],
                 f"GET {CT}/status/current": [MISSING],
@@ -464,7 +480,7 @@ class TestRequests:
     def test_a_shutdown_gets_as_long_as_it_was_told_and_time_to_answer(self) -> None:
         clock = FakeClock()
         running = {f"GET {NODE}/tasks/{upid('vzshutdown')}/status": [{"status": "running"}]}
-        api, _ = api_of({f"POST {CT}/status/shutdown": [upid("vzshutdown")], **running}, clock)
+        api, _connection = api_of({f"POST {CT}/status/shutdown": [upid("vzshutdown")], **running}, clock)
         with pytest.raises(PhoenixError, match="vzshutdown of 160 was not done after 90 s; the task goes on"):
             api.shutdown(160, timeout=60)
         assert clock.elapsed == pytest.approx(90)
@@ -505,7 +521,7 @@ class TestSet:
     def test_a_digest_that_no_longer_fits(self) -> None:
         # 9: detected modified configuration
         text = "detected modified configuration - file changed by other user? Try again."
-        api, _ = api_of({f"PUT {CT}/config": [refused(500, text)]})
+        api, _connection = api_of({f"PUT {CT}/config": [refused(500, text)]})
         with pytest.raises(ApiError) as caught:
             api.set(160, {"memory": "512"}, digest="70e9", timeout=60)
         assert caught.value.reason == text
@@ -526,7 +542,7 @@ class TestSet:
         ],
     )
     def test_a_change_that_was_written_all_the_same(self, answer: Exception, warning: str) -> None:
-        api, _ = api_of({f"PUT {CT}/config": [answer], f"GET {CT}/config": [CONFIG]})
+        api, _connection = api_of({f"PUT {CT}/config": [answer], f"GET {CT}/config": [CONFIG]})
         wishes = {
             "memory": "600",
             "description": "d",
@@ -547,7 +563,7 @@ class TestSet:
     )
     def test_a_change_that_cannot_be_found(self, options: dict[str, str], delete: list[str]) -> None:
         answer = refused(500, "Device /dev/gone does not exist")
-        api, _ = api_of({f"PUT {CT}/config": [answer], f"GET {CT}/config": [CONFIG]})
+        api, _connection = api_of({f"PUT {CT}/config": [answer], f"GET {CT}/config": [CONFIG]})
         with pytest.raises(PhoenixError) as caught:
             api.set(160, options, delete=delete, timeout=60)
         assert str(caught.value) == (
@@ -557,7 +573,9 @@ class TestSet:
 
     def test_a_server_that_is_gone_for_the_second_look_too(self) -> None:
         gone = requests.exceptions.ReadTimeout("read timeout=30")
-        api, _ = api_of({f"PUT {CT}/config": [gone], f"GET {CT}/config": [refused(595, "Connection refused")]})
+        api, _connection = api_of(
+            {f"PUT {CT}/config": [gone], f"GET {CT}/config": [refused(595, "Connection refused")]}
+        )
         with pytest.raises(PhoenixError) as caught:
             api.set(160, {"memory": "512"}, timeout=60)
         assert str(caught.value) == (
@@ -630,7 +648,7 @@ class TestDestroy:
     def test_a_running_container(self) -> None:
         # 15: DELETE of a running container
         answer = refused(500, "unable to destroy CT 160 - container is running")
-        api, _ = api_of({QUORUM: [[ALONE]], MEMBERS: [[]], f"DELETE {CT}": [answer]})
+        api, _connection = api_of({QUORUM: [[ALONE]], MEMBERS: [[]], f"DELETE {CT}": [answer]})
         with pytest.raises(ApiError) as caught:
             api.destroy(160, timeout=60)
         assert caught.value.code is Code.POWER
@@ -685,7 +703,7 @@ class TestSnapshots:
         ],
     )
     def test_zfs_goes_back_to_the_newest_only(self, config: dict[str, str], answer: t.Any, expected: bool) -> None:
-        api, _ = api_of({f"GET {NODE}/storage": [answer]})
+        api, _connection = api_of({f"GET {NODE}/storage": [answer]})
         assert api.newest_only_rollback(dataclasses.replace(GUEST, config=config)) is expected
 
 

@@ -331,7 +331,7 @@ class TestParallel:
         def fetch() -> None:
             files.append(Cache(bench.directory).fetch(url, Checksum(sha256=DIGEST), EXPECTED, Clock().deadline(30)))
 
-        threads = [threading.Thread(target=fetch) for _ in range(2)]
+        threads = [threading.Thread(target=fetch) for _turn in range(2)]
         threads[0].start()
         assert started.wait(10)
         threads[1].start()

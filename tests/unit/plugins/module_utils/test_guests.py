@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
+    Guest,
+    check_ctid,
+    check_timeout,
+    no_container,
+)
+
+
+def guest(
+    config: dict[str, str] | None = None,
+    *,
+    running: bool = False,
+    pending: dict[str, str] | None = None,
+    pending_delete: frozenset[str] = frozenset(),
+) -> Guest:
+    return Guest(101, running, config or {}, pending=pending or {}, pending_delete=pending_delete)
+
+
+def test_what_is_read_out_of_the_configuration() -> None:
+    configured = guest({"lock": "backup", "unprivileged": "1", "template": "1"})
+    assert (configured.lock, configured.unprivileged, configured.is_pve_template) == ("backup", True, True)
+    bare = guest({})
+    assert (bare.lock, bare.unprivileged, bare.is_pve_template) == ("", False, False)
+
+
+@pytest.mark.parametrize(
+    ("running", "pending", "pending_delete", "required"),
+    [
+        (True, {"features": "nesting=1"}, frozenset(), True),
+        (True, {}, frozenset({"dev0"}), True),
+        (True, {}, frozenset(), False),
+        # PVE applies what is pending when the container starts.
+        (False, {"features": "nesting=1"}, frozenset({"dev0"}), False),
+    ],
+)
+def test_when_a_restart_is_required(
+    running: bool, pending: dict[str, str], pending_delete: frozenset[str], required: bool
+) -> None:
+    assert guest(running=running, pending=pending, pending_delete=pending_delete).restart_required is required
+
+
+def test_wanted_is_what_a_restart_makes_of_it() -> None:
+    # PVE deletes first and sets afterwards, so a key that is pending for both keeps its new value.
+    parked = guest(
+        {"memory": "512", "mp0": "a:b,mp=/x", "dev0": "/dev/a", "features": "nesting=1"},
+        pending={"dev0": "/dev/b", "features": "keyctl=1"},
+        pending_delete=frozenset({"mp0", "dev0"}),
+    )
+    assert parked.wanted == {"memory": "512", "dev0": "/dev/b", "features": "keyctl=1"}
+
+
+def test_no_container() -> None:
+    error = no_container(999, "pve1")
+    assert error.reason == "ctid: 999 does not exist on node pve1"
+    assert error.remedy == "Create it first (phoenix.hypervisor.lxc_container), or correct the id."
+    assert error.code is Code.NO_CONTAINER
+
+
+def test_an_id_that_somebody_else_has() -> None:
+    error = no_container(105, "pve1", "VM 105 on node pve2")
+    assert error.reason == "ctid: 105 is not a container of node pve1, it is VM 105 on node pve2"
+    assert error.code is Code.INPUT
+
+
+@pytest.mark.parametrize("ctid", [100, 999_999_999])
+def test_ids_that_pve_accepts(ctid: int) -> None:
+    check_ctid(ctid)
+
+
+@pytest.mark.parametrize("ctid", [-1, 0, 99, 1_000_000_000])
+def test_ids_that_pve_refuses(ctid: int) -> None:
+    with pytest.raises(PhoenixError) as caught:
+        check_ctid(ctid)
+    assert caught.value.reason == f"ctid: {ctid} is not an id that PVE accepts"
+    assert caught.value.remedy == "Use a number from 100 to 999999999."
+    assert caught.value.code is Code.INPUT
+
+
+def test_a_timeout_leaves_time() -> None:
+    check_timeout(0.5)
+    for timeout in (0, -1):
+        with pytest.raises(PhoenixError, match=f"timeout: {timeout} leaves no time to do anything") as caught:
+            check_timeout(timeout)
+        assert caught.value.code is Code.INPUT
