@@ -16,8 +16,14 @@ from collections.abc import Callable, Mapping
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils import _options
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._cloning import Cloning
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest, Guests, check_ctid, no_container
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
+    Guest,
+    Guests,
+    check_ctid,
+    check_timeout,
+    no_container,
+)
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import parse_properties
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._option_checks import check_arguments
@@ -56,6 +62,7 @@ class Container:
 
     def run(self) -> dict[str, t.Any]:
         check_ctid(self._ctid)
+        check_timeout(self._timeout)
         check_arguments(self._arguments)
         if self._arguments["wait"] in ("booted", "network"):
             self._guests.check_inside()
@@ -84,6 +91,7 @@ class Container:
 
     def _absent(self, guest: Guest | None) -> None:
         if guest is None:
+            self._check_free()
             return
         self._guests.check_possible({}, current=guest)
         if guest.config.get("protection") == "1":
@@ -104,11 +112,20 @@ class Container:
         if guest.running:
             self._do("shut down", lambda: self._guests.shutdown(self._ctid, timeout=self._timeout))
         self._do("destroyed", lambda: self._guests.destroy(self._ctid, timeout=self._timeout))
+        if not self._check_mode and self._guests.read(self._ctid):
+            raise PhoenixError(
+                f"container {self._ctid} is still there after PVE destroyed it",
+                remedy=f"Look at `pct config {self._ctid}` and the node's task log.",
+                code=Code.VERIFICATION,
+            )
         self._finish()
 
-    def _made(self) -> Guest:
+    def _check_free(self) -> None:
         if owner := self._guests.owner_of(self._ctid):
             raise no_container(self._ctid, self._guests.node_name, owner)
+
+    def _made(self) -> Guest:
+        self._check_free()
         arguments = self._arguments
         self._before.setdefault("state", "absent")
         self._after["state"] = "stopped"
@@ -207,7 +224,7 @@ class Container:
         return guest
 
     def _finish(self) -> None:
-        if not self._check_mode:
+        if self._unfinished and not self._check_mode:
             self._guests.finished(self._ctid)
 
     def _note(self, changes: Changes, config: Mapping[str, str]) -> None:
@@ -253,6 +270,10 @@ class Container:
         rootfs = self._arguments.get("rootfs") or {}
         mounts = self._arguments.get("mounts") or ()
         named = [rootfs.get("storage"), *(mount.get("storage") for mount in mounts), *(storages or ())]
+        for source in filter(None, (mount.get("source") for mount in mounts)):
+            if self._node and not self._node.path(source).is_dir():
+                raise invalid("mounts.source", source, f"is no directory of node {self._guests.node_name}",
+                              "Create it there, or correct the path.")  # fmt: skip
         bridges = [network.get("bridge") for network in self._arguments.get("networks") or ()]
         self._guests.check_place(
             storages=[name for name in dict.fromkeys(named) if name],

@@ -21,8 +21,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest
 
 DIRECTORY = "var/lib/phoenix_hypervisor/creating"
+
+# A note does not prove that what now stands under the id came of it: the run may have been killed before there was
+# anything, and the id been taken since. A clone carries this from its first moment until it has got its own settings.
+UNFINISHED = "phoenix.hypervisor is making this container, do not start it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +38,13 @@ class Creation:
     source: int | None
     condemned: bool = False
     """Its remains are being removed, and what is still there must never pass for a finished copy."""
+
+    def made(self, guest: Guest) -> bool:
+        """Whether that container is what came of it."""
+        if self.source is None:
+            # pct create writes everything but a placeholder at its very end.
+            return "rootfs" not in guest.config
+        return guest.config.get("description", "").strip() == UNFINISHED
 
 
 class CreationNotes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import PATH, Completed, Runner, run
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
 
 class Inside:
@@ -48,13 +49,12 @@ class Inside:
         root = self.node.container_root(ctid)
         if root is None:
             return ""
-        for pattern in ("etc/apt/sources.list", "etc/apt/sources.list.d/*.list", "etc/apt/sources.list.d/*.sources"):
-            for source in sorted(root.glob(pattern)):
-                found = re.search(
-                    r"^(?:deb\b.*?|URIs:\s*)https?://([^/:\s]+)", source.read_text(errors="replace"), re.MULTILINE
-                )
-                if found:
-                    return found[1]
+        tree = Tree(root)
+        listed = [f"etc/apt/sources.list.d/{name}" for name in tree.names("etc/apt/sources.list.d")]
+        for path in ("etc/apt/sources.list", *listed):
+            found = re.search(r"^(?:deb\b.*?|URIs:\s*)https?://([^/:\s]+)", tree.text(path), re.MULTILINE)
+            if found:
+                return found[1]
         return ""
 
     def attach(

@@ -25,9 +25,10 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_rules i
     check_removals,
     failure_remedy,
 )
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import Kernel, Tree
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import Kernel
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_targets import State, Target
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed, Deadline
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
 _LOG_TAIL = 20
 # Never a question, and some patience with an apt that runs on its own just after boot.

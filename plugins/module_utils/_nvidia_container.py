@@ -20,7 +20,6 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia import Identity
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import (
     Kernel,
-    Tree,
     missing_tools,
     read_loaded,
     read_userspace,
@@ -34,6 +33,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_targets
     removed_userspace,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
 # The installer looks for them whatever it is told to install.
 _TOOLS = ("modprobe", "rmmod", "lsmod", "depmod")

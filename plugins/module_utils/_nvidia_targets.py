@@ -22,7 +22,6 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import (
     Kernel,
     NodeState,
-    Tree,
     Userspace,
     key_enrolled,
     missing_tools,
@@ -31,6 +30,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state i
     secure_boot,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed, Runner
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
 WORKPLACE = "/var/tmp/phoenix-nvidia."
 # A runfile of 463 MB unpacks to 1.8 GB.

@@ -11,9 +11,9 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import invalid
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import (
     format_properties,
     parse_properties,
@@ -237,16 +237,14 @@ def _check_same_kind(key: str, volume: str, mount: Arguments) -> None:
         return
     has, asked = ("directory", "a volume") if volume.startswith("/") else ("volume", "a directory")
     raise invalid("mounts.path", mount["path"], f"has the {has} {volume} ({key}) and cannot become {asked}",
-                  f"Correct the argument, or take the mount away yourself first (`pct set ID --delete {key}`).")  # fmt: skip
+                  f"Correct the argument, or take the mount away first (`pct set ID --delete {key}`).")  # fmt: skip
 
 
 def _check_same_storage(key: str, volume: str, storage: str) -> None:
     have = volume.partition(":")[0]
     if have != storage:
-        raise PhoenixError(
-            f"{key} is on storage {have!r} and not on {storage!r}",
-            remedy=f"Move it with `pct move-volume ID {key} {storage}`, or correct the argument.",
-        )
+        raise invalid(f"{key}.storage", storage, f"is not where {key} is, which is {have}",
+                      f"Move it with `pct move-volume ID {key} {storage}`, or correct the argument.")  # fmt: skip
 
 
 def _grow_rootfs(arguments: Arguments, current: Mapping[str, str], resize: list[Resize]) -> None:

@@ -17,8 +17,9 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils import _gpu
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Snapshot
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import ConfigFile
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node, as_guest
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import Tree, version_on_disk
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import version_on_disk
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import read_description
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
 
 def overview(node: Node, ctids: Collection[int] | None) -> dict[str, t.Any]:

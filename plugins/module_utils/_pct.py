@@ -13,7 +13,11 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation import Creation, CreationNotes
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation import (
+    UNFINISHED,
+    Creation,
+    CreationNotes,
+)
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest, Interrupted, SnapshotConfig
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._inside import Inside
@@ -22,6 +26,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import No
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct_errors import explain, obstacle_in
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed, Deadline, Runner, run
 
+_SETTLING_SECONDS = 10.0
 _WARNING = re.compile(r"^WARN: (.*)$", re.MULTILINE)
 
 # Storages that can snapshot a container's volume; images in a directory, for one, cannot.
@@ -93,7 +98,13 @@ class Pct(Inside):
         storage: str | None,
         timeout: float,
     ) -> Sequence[str]:
-        options = {"snapname": snapshot, "full": "1" if full else "0", "hostname": hostname, "storage": storage}
+        options = {
+            "snapname": snapshot,
+            "full": "1" if full else "0",
+            "hostname": hostname,
+            "storage": storage,
+            "description": UNFINISHED,
+        }
         flags = _flags({key: value for key, value in options.items() if value is not None})
         return self._create(["clone", str(source), str(ctid), *flags], Creation(ctid, source), timeout)
 
@@ -111,15 +122,15 @@ class Pct(Inside):
                 raise
 
     def interrupted(self, ctid: int, guest: Guest | None) -> Interrupted:
-        ours = self._notes.abandoned(ctid)
+        noted = self._notes.abandoned(ctid)
         if guest is None or self.node.active_tasks(ctid):
             # Ours would hold its note: a task that runs is somebody else's.
             return ""
-        if ours:
+        if noted and noted.made(guest):
             # Without a disk it is no copy, even if somebody took the lock off.
-            copied = guest.lock != "create" and not ours.condemned and "rootfs" in guest.config
+            copied = guest.lock != "create" and not noted.condemned and "rootfs" in guest.config
             return "unfinished" if copied else "half-made"
-        if guest.lock == "create" and not self._notes.is_begun(ctid):
+        if guest.lock == "create" and (noted or not self._notes.is_begun(ctid)):
             raise PhoenixError(
                 f"ctid: {ctid} is a half-made container (lock: create) that no running task and none of our "
                 "own creations explains",
@@ -130,11 +141,12 @@ class Pct(Inside):
 
     def clear(self, ctid: int) -> None:
         creation = self._notes.abandoned(ctid)
-        if creation is None:
+        guest = self.node.guest(ctid)
+        if creation is None or guest is None or not creation.made(guest):
             return
         deadline = self.node.clock.deadline(60)
         self._notes.condemn(creation)
-        if (guest := self.node.guest(ctid)) and guest.lock:
+        if guest.lock:
             self._task(["unlock", str(ctid)], ctid, deadline)
         self._task(["destroy", str(ctid), "--purge", "1"], ctid, deadline)
         self._release_source(creation)
@@ -203,6 +215,9 @@ class Pct(Inside):
             raise PhoenixError(
                 error.reason, remedy=error.remedy, code=code, **{**error.details, "console": tail}
             ) from error
+        if running:
+            # pct returns when init was started; what is not there a moment later has died again.
+            deadline = self.node.clock.deadline(_SETTLING_SECONDS)
         while self.node.is_running(ctid) is not running:
             if not deadline.pause(0.1):
                 raise PhoenixError(

@@ -27,11 +27,11 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_actions import Actions
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_container import InContainer, Inside, NodeView
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_rules import check_extra_args
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import Tree
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_targets import OnNode, State, Target
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Deadline, Runner
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run as run_command
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._transfer import free_bytes
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
 # What a runfile of today has, for one that is not at hand yet to be measured.
 _USUAL_SIZE = 400 << 20

@@ -16,7 +16,13 @@ import typing as t
 from collections.abc import Callable, Iterator, Mapping
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest, Guests, check_ctid, no_container
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
+    Guest,
+    Guests,
+    check_ctid,
+    check_timeout,
+    no_container,
+)
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import describe, read_description
 
 # "pending" is a name that PVE takes, but the section it makes looks like the file's own pending changes to people.
@@ -48,6 +54,7 @@ class Snapshots:
     def run(self) -> dict[str, t.Any]:
         request = self._request
         check_ctid(request.ctid)
+        check_timeout(request.timeout)
         if not _NAME.fullmatch(request.name) or request.name in _RESERVED:
             raise invalid("name", request.name, "is no name that PVE accepts for a snapshot",
                           "Use 2 to 40 letters, digits, _ and -, a letter first; current and vzdump "
@@ -205,6 +212,7 @@ class Snapshots:
         wanted = describe(request.description, request.metadata or {})
         if request.state == "absent":
             after = ""
+            self._check_gone(now)
         elif self._actions and request.state == "present":
             after = f"{request.name}: {wanted}\n"
             self._check_taken(now, wanted)
@@ -221,6 +229,14 @@ class Snapshots:
             "snapshots": [_facts(now, name) for name in now.snapshots],
             "diff": {"before": before, "after": after + rolled},
         }
+
+    def _check_gone(self, guest: Guest) -> None:
+        if self._request.name in guest.snapshots and not self._check_mode:
+            raise PhoenixError(
+                f"snapshot {self._request.name!r} of container {guest.ctid} is still there after PVE deleted it",
+                remedy=f"Look at `pct listsnapshot {guest.ctid}` and the node's task log.",
+                code=Code.SNAPSHOT,
+            )
 
     def _check_taken(self, guest: Guest, wanted: str) -> None:
         if self._check_mode:

@@ -266,9 +266,18 @@ container:
   returned: success
   sample:
     running: true
-    config: {"hostname": "BaseTemplate", "memory": "2048"}
+    config: {"hostname": "BaseTemplate", "memory": "2048", "net0": "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:48:AC:F9"}
     pending: {}
+    pending_delete: []
+    networks: {"net0": {"name": "eth0", "bridge": "vmbr0", "hwaddr": "BC:24:11:48:AC:F9"}}
     snapshots: [base-snapshot]
+    unprivileged: false
+    digest: fb4d4bb053dcb132d69c1c444f9ebb37ed93df8d
+ctid:
+  description: The container's id.
+  type: int
+  returned: success
+  sample: 900
 restart_required:
   description: Whether Proxmox VE holds settings back until the next start.
   type: bool

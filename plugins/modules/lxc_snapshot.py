@@ -116,6 +116,16 @@ actions:
   elements: str
   returned: success
   sample: ["shut down", "took base-snapshot", "started"]
+ctid:
+  description: The container's id.
+  type: int
+  returned: success
+  sample: 900
+name:
+  description: The snapshot's name.
+  type: str
+  returned: success
+  sample: base-snapshot
 snapshot:
   description: The snapshot as it is now, V(none) when there is none of that name.
   type: dict

@@ -12,7 +12,20 @@ import xml.etree.ElementTree as ET
 from .workbench import Workbench
 
 # What needs neither a node nor a network to be tested in full is tested in full.
-PURE = ("_errors", "_gpu", "_guests", "_lxc_config", "_nvidia", "_options", "_recipe")
+PURE = (
+    "_api_answers",
+    "_api_limits",
+    "_errors",
+    "_gpu",
+    "_guests",
+    "_lxc_config",
+    "_nvidia",
+    "_nvidia_rules",
+    "_option_checks",
+    "_options",
+    "_pct_errors",
+    "_recipe",
+)
 
 NO_TESTS_COLLECTED = 5
 

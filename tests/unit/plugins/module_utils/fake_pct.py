@@ -76,6 +76,7 @@ class FakePct(FakePctBase):
         section.options = {key: value for key, value in section.options.items() if not _NOT_COPIED.fullmatch(key)}
         if "hostname" in options:
             section.options["hostname"] = options["hostname"]
+        section.description = options.get("description", section.description)
         for number, (key, volume) in enumerate(sorted(volumes(section.options), key=lambda pair: pair[0] != "rootfs")):
             storage = options.get("storage", volume.partition(":")[0])
             section.options[key] = section.options[key].replace(volume, f"{storage}:subvol-{ctid}-disk-{number}", 1)

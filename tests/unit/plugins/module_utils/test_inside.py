@@ -90,6 +90,18 @@ def test_without_a_remote_package_source_there_is_nothing_to_resolve(fake: FakeN
     assert Inside(fake.node, FakeRunner()).resolves(100)
 
 
+def test_a_link_of_the_container_leads_to_the_containers_file(fake: FakeNode) -> None:
+    fake.inside(100, "srv/sources", "deb http://mirror.example/debian x\n")
+    fake.write("srv/sources", "deb http://the-nodes.example/debian x\n")
+    link = fake.inside(100, "etc/apt/sources.list", "")
+    link.unlink()
+    link.symlink_to("/srv/sources")
+    fake.inside(100, "etc/apt/sources.list.d/nothing.list", "").unlink()
+    (link.parent / "sources.list.d/nothing.list").symlink_to("/nowhere")
+    runner = FakeRunner({f"{ATTACH} getent ahosts mirror.example": "10.0.0.1 STREAM mirror.example\n"})
+    assert Inside(fake.node, runner).resolves(100)
+
+
 def test_a_stopped_container_has_no_package_source(fake: FakeNode) -> None:
     fake.stop_container(100)
     assert Inside(fake.node, FakeRunner()).resolves(100)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import Tree, version_on_disk
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import version_on_disk
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.nvidia_world import (
     KERNEL,
     VERSION,

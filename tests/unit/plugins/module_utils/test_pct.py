@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation import Creation, CreationNotes
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation import UNFINISHED, Creation, CreationNotes
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct import Pct
@@ -28,6 +28,7 @@ from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.supp
 
 MISSING = "Configuration file 'nodes/pve1/lxc/999.conf' does not exist\n"
 FLOCK = "trying to acquire lock...\ncan't lock file '/run/lock/lxc/pve-config-103.lock' - got timeout\n"
+MARKED = f"--description '{UNFINISHED}'"
 PLAIN = recorded.CLONE.replace("subvol-201", "subvol-103")
 
 
@@ -93,11 +94,11 @@ each_action_on_103 = pytest.mark.parametrize(("prefix", "action"), list(ACTIONS.
         ),
         (
             lambda pct: pct.clone(103, 299, snapshot="s1", full=True, hostname="w", storage="local-zfs", timeout=5),
-            "pct clone 103 299 --snapname s1 --full 1 --hostname w --storage local-zfs",
+            f"pct clone 103 299 --snapname s1 --full 1 --hostname w --storage local-zfs {MARKED}",
         ),
         (
             lambda pct: pct.clone(103, 299, snapshot=None, full=False, hostname=None, storage=None, timeout=5),
-            "pct clone 103 299 --full 0",
+            f"pct clone 103 299 --full 0 {MARKED}",
         ),
         (
             lambda pct: pct.set(103, {"memory": "1"}, delete=["dev0", "mp0"], digest="abc", timeout=5),
@@ -427,6 +428,11 @@ def test_a_success_without_effect_is_a_failure(fake: FakeNode, power: str, state
     assert error.code is Code.POWER
 
 
+def test_a_start_without_effect_is_not_waited_for_long(fake: FakeNode) -> None:
+    error_of(lambda: Pct(fake.node, FakeRunner({"pct start 103": ok()})).start(103, timeout=600))
+    assert fake.clock.elapsed <= 11
+
+
 def test_a_container_that_takes_a_moment_to_stop(fake: FakeNode) -> None:
     fake.run_container(103)
     fake.clock.at(2, lambda: fake.stop_container(103))
@@ -563,7 +569,8 @@ def test_a_running_container_is_not_destroyed(fake: FakeNode, pct: Pct) -> None:
 
 def _interrupted_clone(fake: FakeNode, *, noted: bool = True, lock: str = "create") -> None:
     """A clone of 103 to 298 whose pct was killed (pct-transcripts 9, "pct set during pct clone")."""
-    fake.conf(298, PLAIN.replace("103", "298"))
+    copied = "".join(line for line in PLAIN.replace("103", "298").splitlines(keepends=True) if line[0] != "#")
+    fake.conf(298, f"#{UNFINISHED}\n{copied}")
     fake.lock(298, lock)
     fake.lock(103, "disk")
     if noted:
@@ -620,6 +627,24 @@ def test_our_creation_that_was_cut_short_before_its_settings(fake: FakeNode, pct
     assert pct.interrupted(298, guest(fake, 298)) == ""
 
 
+@pytest.mark.parametrize("source", [None, 103], ids=["create", "clone"])
+@pytest.mark.parametrize("lock", ["", "create"], ids=["whole", "half-made"])
+def test_a_note_does_not_make_somebody_elses_container_ours(
+    fake: FakeNode, runner: FakePct, pct: Pct, lock: str, source: int | None
+) -> None:
+    # Our run was killed before there was anything, and somebody has made a container of that id by hand since.
+    with CreationNotes(fake.root).begun(Creation(298, source)):
+        pass
+    fake.conf(298, PLAIN)
+    fake.lock(298, lock)
+    if lock:
+        assert "none of our own creations explains" in error_of(lambda: pct.interrupted(298, guest(fake, 298))).reason
+    else:
+        assert pct.interrupted(298, guest(fake, 298)) == ""
+    pct.clear(298)
+    assert runner.calls == []
+
+
 def test_pct_inherits_the_lock_on_the_note(fake: FakeNode) -> None:
     notes = CreationNotes(fake.root)
 
@@ -665,7 +690,7 @@ def test_a_container_that_somebody_else_made_in_the_meantime_is_never_ours(fake:
     fake.active_task(299, "vzcreate")
     assert pct.interrupted(299, guest(fake, 299)) == ""
     pct.clear(299)
-    assert runner.commands == ["pct clone 103 299 --full 1"]
+    assert runner.commands == [f"pct clone 103 299 --full 1 {MARKED}"]
 
 
 def test_the_source_of_our_killed_clone_is_released_for_the_next_clone(
@@ -673,7 +698,7 @@ def test_the_source_of_our_killed_clone_is_released_for_the_next_clone(
 ) -> None:
     _interrupted_clone(fake)
     pct.clone(103, 299, snapshot=None, full=True, hostname=None, storage=None, timeout=60)
-    assert runner.commands == ["pct unlock 103", "pct clone 103 299 --full 1"]
+    assert runner.commands == ["pct unlock 103", f"pct clone 103 299 --full 1 {MARKED}"]
     assert fake.clock.elapsed == 0
 
 
@@ -704,10 +729,8 @@ def test_only_one_of_several_waiting_runs_takes_the_lock_off(fake: FakeNode) -> 
 @pytest.mark.parametrize(
     ("conf", "commands"),
     [
-        pytest.param("hostname: x\n", ["pct destroy 298 --purge 1"], id="no-disk"),
-        pytest.param(
-            f"lock: create\n{PLAIN}", ["pct unlock 298", "pct destroy 298 --purge 1"], id="with-disk-and-lock"
-        ),
+        pytest.param("hostname: x\n", ["pct destroy 298 --purge 1"], id="unlocked-by-hand"),
+        pytest.param("lock: create\n", ["pct unlock 298", "pct destroy 298 --purge 1"], id="placeholder"),
     ],
 )
 def test_what_is_no_finished_copy_is_removed(
@@ -735,7 +758,7 @@ def test_a_removal_that_was_cut_short_goes_on(fake: FakeNode, pct: Pct) -> None:
 
 
 def test_a_creation_without_a_source_releases_none(fake: FakeNode, runner: FakePct, pct: Pct) -> None:
-    fake.conf(298, f"lock: create\n{PLAIN}")
+    fake.conf(298, "lock: create\n")
     with CreationNotes(fake.root).begun(Creation(298, None)):
         pass
     pct.clear(298)
