@@ -208,7 +208,7 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "COVERAGE", "PYTEST"))}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "PYTEST"))}
         return clean | {
             "PATH": f"{self.root}/bin:{os.environ['PATH']}",
             "ANSIBLE_COLLECTIONS_PATH": str(collections_path()),
