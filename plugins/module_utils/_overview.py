@@ -14,11 +14,10 @@ import typing as t
 from collections.abc import Collection, Mapping
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils import _gpu
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Snapshot
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import ConfigFile
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node, as_guest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import version_on_disk
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import read_description
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import snapshot_facts
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
 
@@ -57,22 +56,10 @@ def _container(
         "pending_delete": sorted(guest.pending_delete),
         "dropped_lines": list(config.dropped),
         "digest": guest.digest,
-        "snapshots": [_snapshot(snapshot) for snapshot in sorted(guest.snapshots.values(), key=lambda s: s.time)],
+        "snapshots": [snapshot_facts(snapshot) for snapshot in sorted(guest.snapshots.values(), key=lambda s: s.time)],
         "gpus": _gpu.assigned_indices(lines),
         "gpu_lines": lines,
         "running_gpus": _gpu.assigned_indices(path for path, device in inside.items() if device.is_char),
-    }
-
-
-def _snapshot(snapshot: Snapshot) -> dict[str, t.Any]:
-    description, metadata = read_description(snapshot.description)
-    return {
-        "name": snapshot.name,
-        "description": description,
-        "metadata": metadata,
-        "parent": snapshot.parent,
-        "time": snapshot.time,
-        "state": snapshot.state,
     }
 
 

@@ -8,10 +8,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import typing as t
 from collections.abc import Mapping
+
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Snapshot
 
 # Sixteen hexadecimal digits are short enough to read aloud and long enough never to meet their double in a fleet.
 _DIGITS = 16
@@ -46,14 +49,15 @@ def read_description(text: str) -> tuple[str, dict[str, t.Any]]:
     return "\n".join(human).strip("\n"), metadata
 
 
+def snapshot_facts(snapshot: Snapshot) -> dict[str, t.Any]:
+    """A snapshot as modules return it."""
+    description, metadata = read_description(snapshot.description)
+    return {**dataclasses.asdict(snapshot), "description": description, "metadata": metadata}
+
+
 def _data(text: str) -> dict[str, t.Any] | None:
     try:
         data = json.loads(text)
     except ValueError:
         return None
     return data if isinstance(data, dict) else None
-
-
-def is_stale(metadata: Mapping[str, t.Any], expected: str) -> bool:
-    """Whether a layer was made from something else than what is asked for now."""
-    return metadata.get("fingerprint") != expected

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import re
 import typing as t
 from collections.abc import Callable, Iterator, Mapping
@@ -23,9 +24,12 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
     check_timeout,
     no_container,
 )
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import describe, read_description
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import (
+    describe,
+    read_description,
+    snapshot_facts,
+)
 
-# "pending" is a name that PVE takes, but the section it makes looks like the file's own pending changes to people.
 _RESERVED = ("current", "vzdump")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{1,39}")
 
@@ -106,11 +110,7 @@ class Snapshots:
         self._check_complete(guest)
         found = read_description(guest.snapshots[request.name].description)[1]
         if request.metadata is not None and dict(request.metadata) != found:
-            differing = sorted(
-                key
-                for key in {*request.metadata, *found}
-                if request.metadata.get(key, _described) != found.get(key, _described)
-            )
+            differing = sorted({key for key, _value in _items(request.metadata) ^ _items(found)})
             raise PhoenixError(
                 f"the name {request.name!r} is taken on container {guest.ctid} by a snapshot with other metadata "
                 f"({', '.join(differing)})",
@@ -250,6 +250,11 @@ class Snapshots:
             )
 
 
+def _items(metadata: Mapping[str, t.Any]) -> set[tuple[str, str]]:
+    """The data as values that can be compared as a set; JSON tells 1 from "1"."""
+    return {(key, json.dumps(value, sort_keys=True)) for key, value in metadata.items()}
+
+
 def _described(guest: Guest, name: str) -> str:
     text = guest.snapshots[name].description.rstrip("\n")
     return f"{name}: {text}\n"
@@ -257,13 +262,4 @@ def _described(guest: Guest, name: str) -> str:
 
 def _facts(guest: Guest, name: str) -> dict[str, t.Any] | None:
     snapshot = guest.snapshots.get(name)
-    if snapshot is None:
-        return None
-    description, metadata = read_description(snapshot.description)
-    return {
-        "name": snapshot.name,
-        "description": description,
-        "metadata": metadata,
-        "parent": snapshot.parent,
-        "time": snapshot.time,
-    }
+    return snapshot_facts(snapshot) if snapshot else None

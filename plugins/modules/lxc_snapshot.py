@@ -136,6 +136,7 @@ snapshot:
     metadata: {"fingerprint": "4f6a1c22d09be731", "parent": ""}
     parent: ""
     time: 1795164487
+    state: ""
 snapshots:
   description: All snapshots of the container.
   type: list

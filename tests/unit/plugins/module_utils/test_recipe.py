@@ -8,12 +8,13 @@ import re
 import typing as t
 
 import pytest
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Snapshot
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import decode_text, encode_text
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import (
     describe,
     fingerprint,
-    is_stale,
     read_description,
+    snapshot_facts,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,10 +101,13 @@ def test_description_and_metadata_come_back_from_the_file(description: str, meta
     assert read_description(read) == (description.strip("\n"), metadata)
 
 
-@pytest.mark.parametrize(
-    ("metadata", "stale"),
-    [({"fingerprint": "4f6a"}, False), ({"fingerprint": "other"}, True), ({}, True)],
-    ids=["same", "other", "none"],
-)
-def test_is_stale(metadata: dict[str, t.Any], stale: bool) -> None:
-    assert is_stale(metadata, "4f6a") is stale
+def test_a_snapshot_as_modules_return_it() -> None:
+    text = describe("sealed", {"fingerprint": "4f6a"})
+    assert snapshot_facts(Snapshot("base-snapshot", text + "\n", "first", 1795164487)) == {
+        "name": "base-snapshot",
+        "description": "sealed",
+        "metadata": {"fingerprint": "4f6a"},
+        "parent": "first",
+        "time": 1795164487,
+        "state": "",
+    }

@@ -155,6 +155,7 @@ def test_what_is_taken_comes_back(world: World) -> None:
         "metadata": METADATA,
         "parent": "live3",
         "time": 1_795_164_487,
+        "state": "",
     }
     assert [snapshot["name"] for snapshot in result["snapshots"]] == ["live1", "live3", "sealed"]
     assert result["diff"]["before"] == ""

@@ -103,7 +103,14 @@ def test_a_run_over_the_api(capsys: Output, tmp_path: Path) -> None:
         }
         result = ended(capsys, arguments, rc=0)
     assert (result["changed"], result["actions"], result["running"]) == (False, [], False)
-    assert result["snapshot"] == {"name": "s1", "description": "x", "metadata": {"a": 1}, "parent": "", "time": 1}
+    assert result["snapshot"] == {
+        "name": "s1",
+        "description": "x",
+        "metadata": {"a": 1},
+        "parent": "",
+        "time": 1,
+        "state": "",
+    }
     assert {request.method for request in pve.requests} == {"GET"}
     assert "not-to-be-shown" not in json.dumps(result)
 
