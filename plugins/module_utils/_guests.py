@@ -9,13 +9,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
 
 CTID_MIN = 100
 CTID_MAX = 999_999_999
+
+_RESERVED_SNAPSHOTS = ("current", "vzdump")
+_SNAPSHOT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{1,39}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,3 +218,10 @@ def check_timeout(timeout: float) -> None:
             remedy="Give seconds above 0.",
             code=Code.INPUT,
         )
+
+
+def check_snapshot_name(name: str, key: str = "name") -> None:
+    if not _SNAPSHOT_NAME.fullmatch(name) or name in _RESERVED_SNAPSHOTS:
+        raise invalid(key, name, "is no name that PVE accepts for a snapshot",
+                      "Use 2 to 40 letters, digits, _ and -, a letter first; current and vzdump "
+                      "are reserved.")  # fmt: skip

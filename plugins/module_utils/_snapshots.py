@@ -12,15 +12,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import re
 import typing as t
 from collections.abc import Callable, Iterator, Mapping
 
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
     Guest,
     Guests,
     check_ctid,
+    check_snapshot_name,
     check_timeout,
     no_container,
 )
@@ -29,9 +29,6 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import 
     read_description,
     snapshot_facts,
 )
-
-_RESERVED = ("current", "vzdump")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{1,39}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +56,7 @@ class Snapshots:
         request = self._request
         check_ctid(request.ctid)
         check_timeout(request.timeout)
-        if not _NAME.fullmatch(request.name) or request.name in _RESERVED:
-            raise invalid("name", request.name, "is no name that PVE accepts for a snapshot",
-                          "Use 2 to 40 letters, digits, _ and -, a letter first; current and vzdump "
-                          "are reserved.")  # fmt: skip
+        check_snapshot_name(request.name)
         guest = self._settled()
         exists = request.name in guest.snapshots
         before = _described(guest, request.name) if exists else ""
