@@ -24,11 +24,14 @@ CONTENTS = {
     "README.md",
     "REUSE.toml",
     "changelogs",
+    "docs",
+    "inventories",
     "meta",
     "playbooks",
     "plugins",
     "requirements.txt",
     "requirements.yml",
+    "schemas",
 }
 
 

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from . import build, lint, sanity, unit
+from . import build, inventory, lint, sanity, unit
 from .report import HarnessError, Report
 from .workbench import Workbench
 
@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[Workbench, list[str]], None]] = {
     "lint": lint.run,
     "sanity": sanity.run,
     "unit": unit.run,
+    "inventory": inventory.run,
     "build": build.run,
 }
 

@@ -16,8 +16,15 @@ PURE = (
     "_api_answers",
     "_api_limits",
     "_errors",
+    "_fleet_gpu_rules",
+    "_fleet_model",
+    "_fleet_network_rules",
+    "_fleet_rules",
+    "_fleet_secrets",
+    "_fleet_view",
     "_gpu",
     "_guests",
+    "_inventory",
     "_lxc_config",
     "_nvidia",
     "_nvidia_rules",
@@ -25,6 +32,8 @@ PURE = (
     "_options",
     "_pct_errors",
     "_recipe",
+    "_schema",
+    "_yaml_text",
 )
 
 NO_TESTS_COLLECTED = 5
