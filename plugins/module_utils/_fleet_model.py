@@ -18,6 +18,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet import Container, Fleet, Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._gpu import parse_assignment
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia import identity_from_name
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._yaml_text import VAULT_REFERENCE
 
 Document = Mapping[str, t.Any]
 
@@ -305,7 +306,9 @@ def _fleet_settings(lxc: Document, hypervisor: Document) -> dict[str, t.Any]:
     if "users" in hypervisor:
         users = hypervisor["users"]
         # A hash can be attacked offline, so only a reference to a vault goes any further.
-        settings["users"] = {key: users[key] for key in users if key != "password_hash" or "{{" in users[key]}
+        settings["users"] = {
+            key: users[key] for key in users if key != "password_hash" or VAULT_REFERENCE.fullmatch(users[key].strip())
+        }
     if "zfs" in hypervisor:
         zfs = {key: value for key, value in hypervisor["zfs"].items() if key != "arc_max"}
         if "arc_max" in hypervisor["zfs"]:

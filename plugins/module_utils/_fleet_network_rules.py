@@ -21,7 +21,11 @@ _MEANT_BY_ANSIBLE = ("all", "ungrouped", "localhost")
 
 
 def names(view: View) -> Iterator[Problem]:
-    first: dict[str, str] = {name.casefold(): f'node "{name}"' for name in view.nodes}
+    first: dict[str, str] = {}
+    for node in view.nodes:
+        if node.casefold() in _MEANT_BY_ANSIBLE:
+            yield Problem(view.hypervisor_file, at("$.nodes", node), node, *_means_something_else(node))
+        first.setdefault(node.casefold(), f'node "{node}"')
     for entry in view.containers.values():
         name = entry.raw.get("name")
         if not isinstance(name, str):
@@ -30,13 +34,15 @@ def names(view: View) -> Iterator[Problem]:
         if said := refusal("hostname", check_arguments, {"hostname": name}):
             yield entry.problem(("name",), name, *said)
         elif folded in _MEANT_BY_ANSIBLE:
-            yield entry.problem(
-                ("name",), name, f'"{name}" means something else in an inventory', "Choose another name."
-            )
+            yield entry.problem(("name",), name, *_means_something_else(name))
         elif folded in first:
             yield entry.problem(("name",), name, f'{first[folded]} is named "{name}" as well',
                                 "Give every container and node a name of its own.")  # fmt: skip
         first.setdefault(folded, f"container {entry.ctid}")
+
+
+def _means_something_else(name: str) -> tuple[str, str]:
+    return f'"{name}" means something else in an inventory', "Choose another name."
 
 
 def interfaces(view: View) -> Iterator[Problem]:

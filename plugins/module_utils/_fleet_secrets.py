@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet import Problem
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._schema import at
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._yaml_text import VAULT_REFERENCE
 
 HIDDEN = "(hidden)"
 
@@ -29,7 +30,7 @@ _TELLING = 8
 _NOTHING = ("", "NOT_SET")
 _PLACES = ("file", "path", "dir")
 _HASH = re.compile(r"\$(?:1|5|6|7|2[abxy]?|y|gy|sm3|md5|sha1)\$[^\s:]{8,}")
-_REFERENCE = re.compile(r"\{\{.*\}\}", re.DOTALL)
+_URL = re.compile(r"https?://[^ ]+$")
 _LOOKS_SECRET = re.compile(
     r"""(?x)
     \b(?: hf_[A-Za-z0-9]{20,}                      # Hugging Face
@@ -57,7 +58,7 @@ def clear_text(document: object, file: str, refused: Collection[str]) -> Iterato
             ways = ['Write "NOT_SET", or the hash as crypt makes it ($6$...).']
         elif not _is_secret(key, value):
             continue
-        instead = " ".join([*ways, _way(document, path, key, refused)])
+        instead = " ".join([*ways, _way(document, path, key, value, refused)])
         yield Problem(file, path, HIDDEN, wrong, instead), str(value)
 
 
@@ -71,7 +72,7 @@ def without(problem: Problem, secrets: Collection[str]) -> Problem:
 
 
 def _is_fit(value: str, pattern: re.Pattern[str]) -> bool:
-    return bool(pattern.fullmatch(value) or _REFERENCE.fullmatch(value.strip()))
+    return bool(pattern.fullmatch(value) or VAULT_REFERENCE.fullmatch(value.strip()))
 
 
 def _values(value: object, path: str, key: str) -> Iterator[tuple[str, str, object]]:
@@ -96,7 +97,7 @@ def _is_secret(key: str, value: object) -> bool:
     if isinstance(value, str):
         if _LOOKS_SECRET.search(text):
             return True
-        if text in _NOTHING or _REFERENCE.fullmatch(text.strip()):
+        if text in _NOTHING or VAULT_REFERENCE.fullmatch(text.strip()):
             return False
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", key)]
     if not words or words[-1] in _PLACES:
@@ -107,11 +108,14 @@ def _is_secret(key: str, value: object) -> bool:
     return bool(_SECRET_WORDS & set(words)) or any(pair in _SECRET_PAIRS for pair in itertools.pairwise(words))
 
 
-def _way(document: object, path: str, key: str, refused: Collection[str]) -> str:
+def _way(document: object, path: str, key: str, value: object, refused: Collection[str]) -> str:
     variable = "vault_" + re.sub(r"\W+", "_", key).strip("_").lower()
     # Where the schema does not know the key, a reference to the vault would be refused next.
     gone = any(path == above or path.startswith((f"{above}.", f"{above}[")) for above in refused)
     then = "remove it here" if gone else f'write "{{{{ {variable} }}}}" in its place'
+    if not gone and isinstance(value, str) and _URL.match(value):
+        # A schema that asks for a URL takes neither a reference alone nor a blank.
+        then = f'write "{{{{{variable}}}}}" in place of the password alone'
     return f"Put it into {_place(document, path)}/vault.yml with ansible-vault, as {variable}, and {then}."
 
 

@@ -18,10 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@%+=,:~-]*(?: [A-Za-z0-9_./@%+=,:~-]+)*")
 WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 TEMPLATE_MARKS = ("{{", "{%", "{#")
+# What stands in the place of a secret.
+VAULT_REFERENCE = re.compile(r"(?<!\{)\{\{ *vault_\w+ *\}\}(?!\})")
 
 
 class Template(str):
-    """Text that Ansible shall evaluate. All other text is kept from it, whatever it looks like."""
+    """Text that Ansible shall evaluate. Of all other text it evaluates the references to a vault only."""
 
     __slots__ = ()
 
@@ -63,7 +65,8 @@ def _scalar(value: t.Any) -> str:
     if isinstance(value, Template):
         return _quoted(value)
     if isinstance(value, str):
-        return f"!unsafe {_quoted(value)}" if any(mark in value for mark in TEMPLATE_MARKS) else _text(value)
+        others = VAULT_REFERENCE.sub(" ", value)
+        return f"!unsafe {_quoted(value)}" if any(mark in others for mark in TEMPLATE_MARKS) else _text(value)
     if isinstance(value, float):
         return _float(value)
     if value is None or isinstance(value, (bool, int)):

@@ -92,8 +92,20 @@ problems:
     - file: phoenix_lxc_configs.json
       path: $.lxc_configs.903.memory_mb
       value: "2 GB"
-      wrong: "'2 GB' is no integer"
-      instead: "Write a number of MiB, such as 2048."
+      wrong: '"2 GB" stands where a whole number belongs'
+      instead: Write a whole number, such as 2048.
+code:
+  description: The kind of a failure. 1 is general, 2 invalid input.
+  type: int
+  returned: failure
+reason:
+  description: What is wrong.
+  type: str
+  returned: failure
+remedy:
+  description: What to do about a failure.
+  type: str
+  returned: failure
 """
 
 import os

@@ -48,6 +48,18 @@ from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.flee
             id="name with a meaning",
         ),
         pytest.param(
+            {"hypervisor.nodes": {"localhost": {"address": "10.0.0.13"}}},
+            [
+                in_hypervisor(
+                    "nodes.localhost",
+                    "localhost",
+                    '"localhost" means something else in an inventory',
+                    "Choose another name.",
+                )
+            ],
+            id="node's name with a meaning",
+        ),
+        pytest.param(
             {"950.name": "my_app"},
             [
                 of(

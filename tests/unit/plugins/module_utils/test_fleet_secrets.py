@@ -168,10 +168,23 @@ from hypothesis import strategies as st
                     HIDDEN,
                     "a secret stands here in clear text",
                     "Put it into group_vars/all/vault.yml with ansible-vault, as vault_nvidia_repo_url, and write"
-                    ' "{{ vault_nvidia_repo_url }}" in its place.',
+                    ' "{{vault_nvidia_repo_url}}" in place of the password alone.',
                 )
             ],
             id="password in a URL",
+        ),
+        pytest.param(
+            {"950.vllm_parameters": {"api-key": "{{ 'secret' }}"}},
+            [
+                of(
+                    "950.vllm_parameters.api-key",
+                    HIDDEN,
+                    "a secret stands here in clear text",
+                    "Put it into host_vars/vllm/vault.yml with ansible-vault, as vault_api_key, and write "
+                    '"{{ vault_api_key }}" in its place.',
+                )
+            ],
+            id="in a template",
         ),
         pytest.param(
             {"hypervisor.portainer_api": {"admin_user": "me", "admin_password": "secret"}},
@@ -204,6 +217,7 @@ def test_secrets_in_clear_text(edits: Edits, expected: list[Problem]) -> None:
     "edits",
     [
         pytest.param({"950.vllm_parameters": {"api-key": "{{ vault_api_key }}"}}, id="a reference to a vault"),
+        pytest.param({"lxc.nvidia_repo_url": "https://me:{{vault_nvidia_repo_url}}@example.com/"}, id="one in a URL"),
         pytest.param({"hypervisor.users": {"password_hash": "$6$abcdefgh$0123456789abcdef"}}, id="a hash"),
         pytest.param({"hypervisor.users": {"password_hash": "{{ vault_hash }}"}}, id="a hash in a vault"),
         pytest.param({"hypervisor.users": {"password_hash": "NOT_SET", "ssh_public_key": ""}}, id="no hash yet"),

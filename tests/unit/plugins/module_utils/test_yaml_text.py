@@ -99,6 +99,28 @@ def test_text_that_looks_like_a_template_is_kept_from_ansible(mark: str) -> None
     assert load(text) == {"command": ("unsafe", f"docker inspect -f {mark}"), "node": f"a {mark}"}
 
 
+@pytest.mark.parametrize(
+    "text", ["{{ vault_key }}", "{{vault_key}}", "--api-key={{ vault_key }}", "{{ vault_a }}:{{ vault_b }}"]
+)
+def test_a_reference_to_a_vault_is_for_ansible(text: str) -> None:
+    assert load(to_yaml({"secret": text})) == {"secret": text}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ vault_key }} {{ x }}",
+        "{{ vault_key }}{# x #}",
+        "{{{ vault_key }}}",
+        "{{ vault_key | x }}",
+        "{{ lookup('pipe', 'id') }}",
+        "{{ my_vault_key }}",
+    ],
+)
+def test_more_than_references_to_a_vault_is_kept_from_ansible(text: str) -> None:
+    assert load(to_yaml({"secret": text})) == {"secret": ("unsafe", text)}
+
+
 def test_a_power_without_a_point_would_be_text() -> None:
     read = load(to_yaml({"small": 1e-05}))["small"]
     assert isinstance(read, float)

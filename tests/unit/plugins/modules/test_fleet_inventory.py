@@ -7,10 +7,12 @@ from __future__ import annotations
 import json
 import shutil
 import typing as t
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.phoenix.hypervisor.plugins.modules import fleet_inventory
 
@@ -56,8 +58,10 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Home:
-    return Home(tmp_path / "home", capsys)
+def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Home]:
+    yield Home(tmp_path / "home", capsys)
+    # Ansible keeps warnings as long as the process lives: the next test's module would return them as its own.
+    warnings._global_warnings.clear()
 
 
 def test_the_shipped_example_is_what_its_json_says(home: Home) -> None:
@@ -149,5 +153,35 @@ def test_the_files_are_named_as_seen_from_the_inventory(home: Home, tmp_path: Pa
 
 
 def test_what_is_returned_is_documented(home: Home) -> None:
-    documented = set(yaml.safe_load(fleet_inventory.RETURN))
-    assert documented - {"problems"} == home.run().keys() - {"changed", "diff", "invocation", "warnings"}
+    documented = yaml.safe_load(fleet_inventory.RETURN)
+    success = home.run().keys()
+    home.edit(lambda document: document["lxc_configs"]["903"].update(memory_mb="2 GB"))
+    failure = home.run(failed=True)
+    everywhere = {"changed", "diff", "failed", "invocation", "msg", "warnings"}
+    assert documented.keys() == (success | failure.keys()) - everywhere
+    assert documented["problems"]["sample"] == failure["problems"]
+
+
+def _add_applications(document: dict[str, t.Any], *, up_to: int) -> None:
+    containers = document["lxc_configs"]
+    for number in range(up_to - len(containers)):
+        high, low = divmod(number, 250)
+        containers[str(1000 + number)] = {
+            **containers["952"],
+            "name": f"app-{number}",
+            "mac_address": f"52:54:00:01:{high:02X}:{low:02X}",
+            "network_config": {
+                "name": "eth0",
+                "bridge": "vmbr0",
+                "ip": f"10.1.{high}.{low + 1}/16",
+                "gw": "10.1.255.1",
+            },
+            "start_at_boot": False,
+        }
+
+
+def test_a_fleet_of_500_containers_is_written(home: Home) -> None:
+    home.edit(lambda document: _add_applications(document, up_to=500))
+    result = home.run()
+    assert sum(path.startswith("host_vars/") for path in result["written"]) == 501
+    assert home.run()["changed"] is False
