@@ -63,7 +63,8 @@ def checksum_from(option: str | None, url: str | None) -> Checksum:
         place = urlsplit(url or "")
         host = f".{place.hostname}"
         official = host.endswith(".download.nvidia.com") and place.path.startswith("/XFree86/")
-        return Checksum(url=f"{url}.sha256sum") if official else Checksum()
+        beside = place._replace(path=f"{place.path}.sha256sum", query="", fragment="")
+        return Checksum(url=beside.geturl()) if official else Checksum()
     if found := re.fullmatch(r"sha256:([0-9a-fA-F]{64})", option.strip()):
         return Checksum(sha256=found[1].lower(), asked=True)
     if re.match(r"https?://", option):

@@ -166,12 +166,11 @@ class OnNode:
         return found
 
     def kernels_to_build(self, state: State) -> list[Kernel]:
+        return [kernel for kernel in _node(state).bootable if kernel.headers and not self._is_built(kernel)]
+
+    def _is_built(self, kernel: Kernel) -> bool:
         version = self._wanted.version
-        return [
-            kernel
-            for kernel in _node(state).bootable
-            if kernel.headers and not (kernel.dkms == version and kernel.module and kernel.module.version == version)
-        ]
+        return kernel.dkms == version and kernel.module is not None and kernel.module.version == version
 
     def preflight(self, state: State, *, installs: bool, size: int) -> None:
         node, version = _node(state), self._wanted.version
@@ -188,7 +187,8 @@ class OnNode:
                 remedy="Run `apt-get install dkms build-essential`.",
             )
         for kernel in node.bootable:
-            rules.check_kernel(version, kernel.release)
+            if installs or not self._is_built(kernel):
+                rules.check_kernel(version, kernel.release)
         if secure_boot(self.tree) and not key_enrolled(self.tree):
             raise PhoenixError(
                 "Secure Boot is on, and the key that DKMS signs modules with is not enrolled: the kernel would "
@@ -226,8 +226,7 @@ class OnNode:
         found = self._module_type(state)[1]
         for kernel in node.kernels.values():
             if kernel in node.bootable:
-                if unproven := rules.check_kernel(version, kernel.release):
-                    found.append(unproven)
+                found.extend(self._doubts(kernel))
                 if not kernel.headers:
                     found.append(
                         f"Kernel {kernel.release} has no headers, so DKMS cannot build for it: install "
@@ -241,6 +240,15 @@ class OnNode:
         if state.loaded and state.loaded.version != version:
             found.append(f"Driver {state.loaded.version} is still loaded: {version} takes effect with the next boot.")
         return found
+
+    def _doubts(self, kernel: Kernel) -> list[str]:
+        try:
+            doubt = rules.check_kernel(self._wanted.version, kernel.release)
+        except PhoenixError as error:
+            if not self._is_built(kernel):
+                raise
+            doubt = f"Kernel {kernel.release} has its module all the same, although {error.reason}."
+        return [doubt] if doubt else []
 
     def arguments(self, state: State, extra_args: Sequence[str]) -> list[str]:
         return rules.node_arguments(

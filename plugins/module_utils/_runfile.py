@@ -179,7 +179,8 @@ class Runfile:
         if not (problems or kernels or purge):
             after = before
         else:
-            target.preflight(before, installs=bool(problems), size=source.size)
+            # A package that is purged takes files along that the installer has put in the place of its own.
+            target.preflight(before, installs=bool(problems or purge), size=source.size)
             actions.check_purge(purge)
             # At hand before anything is taken away.
             if problems or purge:

@@ -439,6 +439,11 @@ class TestChecksum:
                 "https://download.nvidia.com/XFree86/x.run",
                 Checksum(url="https://download.nvidia.com/XFree86/x.run.sha256sum"),
             ),
+            (
+                None,
+                "https://download.nvidia.com/XFree86/x.run?from=here#top",
+                Checksum(url="https://download.nvidia.com/XFree86/x.run.sha256sum"),
+            ),
             (None, "https://us.download.nvidia.com/tesla/1/x.run", NOTHING),
             (None, "https://download.nvidia.com.example.com/XFree86/x.run", NOTHING),
         ],

@@ -257,6 +257,34 @@ class TestNode:
         result = bench.predicted_then_done()
         assert any(warning.startswith("No report says whether driver 570.207 builds") for warning in result["warnings"])
 
+    def test_a_driver_that_works_refutes_the_kernel_table(self, bench: Bench) -> None:
+        bench.world = World(bench.tmp / "7", kernel="7.0.14-11-pve")
+        bench.world.install("580.76.05")
+        bench.file = bench.file.with_name("NVIDIA-Linux-x86_64-580.76.05.run")
+        bench.file.write_bytes(runfile("580.76.05"))
+        result = bench.run()
+        assert result["changed"] is False
+        (warning,) = result["warnings"]
+        assert warning == (
+            "Kernel 7.0.14-11-pve has its module all the same, although driver 580.76.05 does not build on kernel "
+            "7.0.14-11-pve: 580.119.02 does not build on 7.0.9."
+        )
+
+    def test_a_next_kernel_that_can_never_have_the_driver_is_refused(self, bench: Bench) -> None:
+        bench.world.install("580.82.07")
+        bench.world.add_kernel("7.0.14-11-pve", headers=False)
+        bench.file = bench.file.with_name("NVIDIA-Linux-x86_64-580.82.07.run")
+        bench.file.write_bytes(runfile("580.82.07"))
+        assert bench.refused().reason.startswith("driver 580.82.07 does not build on kernel 7.0.14-11-pve")
+
+    def test_a_kernel_that_is_built_refutes_the_kernel_table(self, bench: Bench) -> None:
+        bench.world.add_kernel("7.0.14-11-pve")
+        install_userspace(bench.world.root, "580.82.07")
+        bench.world.dkms("580.82.07", "7.0.14-11-pve")
+        bench.file = bench.file.with_name("NVIDIA-Linux-x86_64-580.82.07.run")
+        bench.file.write_bytes(runfile("580.82.07"))
+        assert bench.predicted_then_done()["problems"] == [f"DKMS has no module for kernel {KERNEL}"]
+
     def test_a_gpu_that_is_no_display_does_not_count(self, bench: Bench) -> None:
         bench.world.gpu(1, 0x10F0, "snd_hda_intel")
         write(bench.world.root, "sys/bus/pci/devices/0000:01:00.0/class", "0x040300\n")
@@ -493,6 +521,12 @@ class TestPackages:
         packages(bench.world.root, "libcuda1")
         result = bench.predicted_then_done()
         assert result["commands"] == [f"{APT} --yes --quiet purge -- libcuda1:amd64"]
+
+    def test_a_purge_that_may_take_files_of_the_installation_along_is_prepared_for(self, bench: Bench) -> None:
+        bench.world.install()
+        packages(bench.world.root, "libcuda1")
+        bench.free = 1
+        assert bench.refused().reason.startswith("the node has 0 MiB free at /var/tmp")
 
     def test_refused_when_others_would_go(self, bench: Bench) -> None:
         packages(bench.world.root, "libcuda1")
