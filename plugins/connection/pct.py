@@ -93,12 +93,12 @@ EXAMPLES = r"""
 # inventory.yml: the node, and two of its containers
 all:
   children:
-    nodes:
+    phoenix_nodes:
       hosts:
         pve1:
           ansible_host: 192.0.2.10
           ansible_user: root
-    containers:
+    phoenix_containers:
       vars:
         ansible_connection: phoenix.hypervisor.pct
         ansible_pipelining: true

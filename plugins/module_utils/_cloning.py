@@ -12,12 +12,13 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.phoenix.hypervisor.plugins.module_utils import _options
+from ansible_collections.phoenix.hypervisor.plugins.module_utils import _gpu, _options
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
     Guest,
     Guests,
     SnapshotConfig,
+    check_nothing_dropped,
     no_container,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import parse_properties
@@ -52,6 +53,7 @@ class Cloning:
         source = self._guests.read(asked["from"])
         if source is None:
             raise _missing_source(asked["from"], self._guests)
+        check_nothing_dropped(source.ctid, source.dropped)
         snapshot = asked.get("snapshot")
         effective = _effective(source, snapshot)
         full = self._is_full(asked["method"], source)
@@ -68,7 +70,8 @@ class Cloning:
             full=full,
             hostname=arguments.get("hostname"),
             storage=storage,
-            gpu_keys=_gpu_keys(effective),
+            # The drivers of a node that is reached over the API are unknown; the static major is not.
+            gpu_keys=tuple(key for key, _value in _gpu.gpu_entries(effective.config, effective.raw, {})),
             timeout=timeout,
         )
 
@@ -178,10 +181,3 @@ def _target_storage(arguments: Arguments, config: Mapping[str, str]) -> str | No
     asked: str | None = arguments["clone"].get("storage") or (arguments.get("rootfs") or {}).get("storage")
     volume = parse_properties(config.get("rootfs", ""), "volume").get("volume", "")
     return asked if asked and asked != volume.partition(":")[0] else None
-
-
-def _gpu_keys(effective: SnapshotConfig) -> tuple[str, ...]:
-    entries = [
-        key for key, value in effective.config.items() if re.fullmatch(r"dev\d+", key) and "/dev/nvidia" in value
-    ]
-    return (*entries, *(key for key, value in effective.raw if "/dev/nvidia" in value))

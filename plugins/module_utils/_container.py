@@ -21,6 +21,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
     Guest,
     Guests,
     check_ctid,
+    check_nothing_dropped,
     check_timeout,
     no_container,
 )
@@ -28,7 +29,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config imp
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._option_checks import check_arguments
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._options import Arguments, Changes
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._passthrough import readable_config, strip_gpus
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._passthrough import strip_gpus
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Deadline
 
 _UP = ("running", "degraded")
@@ -77,17 +78,18 @@ class Container:
     def _settled(self, guest: Guest | None) -> Guest | None:
         """What an interrupted run of ours left half-made is cleared away; then it is as if it had never begun."""
         state = self._guests.interrupted(self._ctid, guest)
+        if guest is not None and guest.lock and state != "half-made" and not self._check_mode:
+            # What is decided on a locked container's file is void as soon as the lock leaves it.
+            self._guests.wait_unlocked(self._ctid, timeout=self._timeout)
+            guest = self._guests.read(self._ctid)
+            state = self._guests.interrupted(self._ctid, guest)
         if state == "half-made":
             self._before["state"] = "half-made"
             self._after["state"] = "absent"
             self._do("removed what an interrupted creation left", lambda: self._guests.clear(self._ctid))
             return None
         self._unfinished = state == "unfinished"
-        if guest is None or not guest.lock or self._check_mode:
-            return guest
-        # What is decided on a locked container's file is void as soon as the lock leaves it.
-        self._guests.wait_unlocked(self._ctid, timeout=self._timeout)
-        return self._guests.read(self._ctid)
+        return guest
 
     def _absent(self, guest: Guest | None) -> None:
         if guest is None:
@@ -191,8 +193,7 @@ class Container:
         return changes
 
     def _configured(self, guest: Guest) -> Guest:
-        if self._node:
-            readable_config(self._node, self._ctid)
+        check_nothing_dropped(self._ctid, guest.dropped)
         unprivileged = self._arguments.get("unprivileged")
         if unprivileged is not None and unprivileged != guest.unprivileged:
             raise PhoenixError(
@@ -290,6 +291,7 @@ class Container:
                 self._turn("stopped", lambda: self._guests.shutdown(self._ctid, timeout=self._timeout))
             return
         if state == "restarted" and guest.running:
+            self._check_startable(guest)
             self._turn("running again", self._restart)
         elif not guest.running:
             self._check_startable(guest)
@@ -304,6 +306,10 @@ class Container:
                 remedy="Clone it and start the clone.",
                 code=Code.POWER,
             )
+        # PVE would still shut the container down, and then not start it.
+        self._guests.check_possible({}, current=guest)
+        if guest.running:
+            self._guests.check_startable(self._ctid, guest.wanted)
 
     def _turn(self, into: str, action: Callable[[], object]) -> None:
         self._before.setdefault("state", "stopped" if into == "running" else "running")

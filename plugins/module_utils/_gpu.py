@@ -282,12 +282,18 @@ def _is_gpu_rule(value: str, drivers: Mapping[int, str], has_gpu_mounts: bool) -
     return major == STATIC_MAJOR or drivers.get(major, "").startswith("nvidia") or stale
 
 
+def gpu_entries(
+    options: Mapping[str, str], raw: Iterable[tuple[str, str]], drivers: Mapping[int, str]
+) -> list[tuple[str, str]]:
+    """The entries and raw lines about GPUs among those of a container."""
+    # In an order of their own: PVE sorts the keys of a file when it writes the next time.
+    entries = [(key, options[key]) for key in _dev_keys(options) if _is_gpu_path(_dev_path(options[key]))]
+    return [*entries, *owned_raw_lines(raw, drivers)]
+
+
 def gpu_lines(config: ConfigFile, drivers: Mapping[int, str]) -> list[str]:
     """The lines about GPUs of a file's main part, as they are shown to people."""
-    options = config.main.options
-    # In an order of their own: PVE sorts the keys of a file when it writes the next time.
-    entries = [f"{key}: {options[key]}" for key in _dev_keys(options) if _is_gpu_path(_dev_path(options[key]))]
-    return [*entries, *(f"{key}: {value}" for key, value in owned_raw_lines(config.main.raw, drivers))]
+    return [f"{key}: {value}" for key, value in gpu_entries(config.main.options, config.main.raw, drivers)]
 
 
 def assigned_indices(lines: Iterable[str]) -> list[int]:

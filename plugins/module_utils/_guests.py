@@ -49,6 +49,8 @@ class Guest:
     snapshots: Mapping[str, Snapshot] = dataclasses.field(default_factory=dict)
     snapshot_configs: Mapping[str, SnapshotConfig] = dataclasses.field(default_factory=dict)
     digest: str = ""
+    dropped: tuple[str, ...] = ()
+    """Lines that PVE does not understand and deletes at its next write, as far as they can be seen."""
 
     @property
     def lock(self) -> str:
@@ -157,6 +159,9 @@ class Guests(t.Protocol):
     def snapshot_obstacle(self, guest: Guest) -> PhoenixError | None:
         """Why PVE would refuse to snapshot it, with the remedy, or None."""
 
+    def check_startable(self, ctid: int, options: Mapping[str, str]) -> None:
+        """Raise if something on the node would keep a container with these options from starting."""
+
     def dependents(self, guest: Guest, snapshot: str) -> Sequence[str]:
         """The volumes that were cloned from a snapshot and would not survive it."""
 
@@ -207,6 +212,17 @@ def check_ctid(ctid: int) -> None:
         raise PhoenixError(
             f"ctid: {ctid} is not an id that PVE accepts",
             remedy=f"Use a number from {CTID_MIN} to {CTID_MAX}.",
+            code=Code.INPUT,
+        )
+
+
+def check_nothing_dropped(ctid: int, lines: Sequence[str]) -> None:
+    """Nobody's lines may be lost because PVE rewrites the file on behalf of a task."""
+    if lines:
+        shown = "; ".join(repr(line) for line in lines)
+        raise PhoenixError(
+            f"/etc/pve/lxc/{ctid}.conf holds what PVE does not understand and deletes at its next write: {shown}",
+            remedy="Correct or remove these lines by hand, then run again. Nothing was changed.",
             code=Code.INPUT,
         )
 

@@ -343,6 +343,7 @@ def as_guest(ctid: int, config: ConfigFile, *, running: bool) -> Guest:
         snapshots={name: _snapshot(section) for name, section in config.snapshots.items()},
         snapshot_configs={name: _snapshot_config(section) for name, section in config.snapshots.items()},
         digest=config.digest,
+        dropped=config.dropped,
     )
 
 

@@ -128,7 +128,8 @@ def _as_text(value: object, separator: str) -> str:
 def _meaning(key: str, text: str) -> object:
     """What an option says, whatever the spelling."""
     if key == "tags":
-        return frozenset(filter(None, re.split(r"[;,\s]+", text)))
+        # PVE writes them in lower case unless the cluster's tag-style says otherwise.
+        return frozenset(filter(None, re.split(r"[;,\s]+", text.lower())))
     if key in ("nameserver", "searchdomain"):
         return [word for word in re.split(r"[;,\s]+", text) if word]
     if key == "startup":

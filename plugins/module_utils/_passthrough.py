@@ -18,9 +18,10 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
     Guest,
     check_ctid,
+    check_nothing_dropped,
     check_timeout,
 )
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import ConfigFile, parse_properties
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import ConfigFile
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct import Pct
 
@@ -65,7 +66,7 @@ class Passthrough:
             # Without quorum PVE would still shut the container down, and then not start it.
             self._node.check_writable()
         if restarts:
-            self._check_startable(plan.config)
+            self._pct.check_startable(request.ctid, plan.config.main.options)
         if writes and not self._check_mode:
             self._write(config, plan)
         if restarts and not self._check_mode:
@@ -138,19 +139,6 @@ class Passthrough:
             )
         return self._problems(wanted)
 
-    def _check_startable(self, config: ConfigFile) -> None:
-        """A vanished device keeps a container from starting, which is better known before it is shut down."""
-        entries = [value for key, value in config.main.options.items() if re.fullmatch(r"dev\d+", key)]
-        paths = [parse_properties(value, "path").get("path", "") for value in entries]
-        missing = [path for path in paths if not self._node.path(path).exists()]
-        if missing:
-            raise PhoenixError(
-                f"container {self._request.ctid} could not be started again: {', '.join(missing)} does not exist "
-                "on the node",
-                remedy="Bring the device back, or take its devN entry out of the container. Nothing was changed.",
-                code=Code.POWER,
-            )
-
     def _problems(self, wanted: _gpu.Wanted) -> list[str]:
         ctid = self._request.ctid
         return _gpu.differences(
@@ -209,13 +197,7 @@ def readable_config(node: Node, ctid: int) -> ConfigFile:
             remedy="See who removed it (`pvesh get /cluster/tasks`), and run again.",
             code=Code.NO_CONTAINER,
         )
-    if config.dropped:
-        lines = "; ".join(repr(line) for line in config.dropped)
-        raise PhoenixError(
-            f"/etc/pve/lxc/{ctid}.conf holds what PVE does not understand and deletes at its next write: {lines}",
-            remedy="Correct or remove these lines by hand, then run again. Nothing was changed.",
-            code=Code.INPUT,
-        )
+    check_nothing_dropped(ctid, config.dropped)
     return config
 
 

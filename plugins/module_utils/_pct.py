@@ -140,30 +140,37 @@ class Pct(Inside):
         return ""
 
     def clear(self, ctid: int) -> None:
-        creation = self._notes.abandoned(ctid)
-        guest = self.node.guest(ctid)
-        if creation is None or guest is None or not creation.made(guest):
-            return
-        deadline = self.node.clock.deadline(60)
-        self._notes.condemn(creation)
-        if guest.lock:
-            self._task(["unlock", str(ctid)], ctid, deadline)
-        self._task(["destroy", str(ctid), "--purge", "1"], ctid, deadline)
-        self._release_source(creation)
-        self._notes.done(ctid)
+        # Another run may come upon the same remains: nobody removes what the other has begun anew by then.
+        with self._notes.held(ctid) as creation:
+            guest = self.node.guest(ctid)
+            if creation is None or guest is None or not creation.made(guest):
+                return
+            deadline = self.node.clock.deadline(60)
+            self._notes.condemn(creation)
+            if guest.lock:
+                self._task(["unlock", str(ctid)], ctid, deadline)
+            self._task(["destroy", str(ctid), "--purge", "1"], ctid, deadline)
+            self._unlock_source(creation)
+            self._notes.done(ctid)
 
     def finished(self, ctid: int) -> None:
         self._notes.done(ctid)
 
     def _release_source(self, creation: Creation) -> bool:
-        """A clone that was killed leaves its source locked; the note proves that the lock is ours."""
         # Of several runs that wait for the source only one may take the lock off: the next lock is another clone's.
         with self._notes.held(creation.ctid) as held:
-            source = self.node.guest(creation.source) if held and creation.source is not None else None
-            if source is None or source.lock != "disk" or self.node.active_tasks(source.ctid):
-                return False
-            self._task(["unlock", str(source.ctid)], source.ctid, self.node.clock.deadline(60))
-            return True
+            target = self.node.guest(creation.ctid)
+            # Where the clone is complete, or another's, the lock on the source is another's as well.
+            left = held is not None and (target is None or held.made(target))
+            return left and self._unlock_source(creation)
+
+    def _unlock_source(self, creation: Creation) -> bool:
+        """A clone that was killed leaves its source locked; the note proves that the lock is ours."""
+        source = self.node.guest(creation.source) if creation.source is not None else None
+        if source is None or source.lock != "disk" or self.node.active_tasks(source.ctid):
+            return False
+        self._task(["unlock", str(source.ctid)], source.ctid, self.node.clock.deadline(60))
+        return True
 
     def set(
         self,
@@ -268,6 +275,17 @@ class Pct(Inside):
                     code=Code.SNAPSHOT,
                 )
         return None
+
+    def check_startable(self, ctid: int, options: Mapping[str, str]) -> None:
+        entries = [value for key, value in options.items() if re.fullmatch(r"dev\d+", key)]
+        paths = [parse_properties(value, "path").get("path", "") for value in entries]
+        missing = [path for path in paths if not self.node.path(path).exists()]
+        if missing:
+            raise PhoenixError(
+                f"container {ctid} could not be started again: {', '.join(missing)} does not exist on the node",
+                remedy="Bring the device back, or take its devN entry out of the container. Nothing was changed.",
+                code=Code.POWER,
+            )
 
     def dependents(self, guest: Guest, snapshot: str) -> Sequence[str]:
         storages = self.node.storages()

@@ -20,6 +20,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
     Guest,
     Guests,
     check_ctid,
+    check_nothing_dropped,
     check_snapshot_name,
     check_timeout,
     no_container,
@@ -83,7 +84,7 @@ class Snapshots:
         if request.name in guest.snapshots and not request.replace:
             self._check_same(guest)
             return
-        self._guests.check_possible({}, current=guest)
+        self._check_changeable(guest)
         if obstacle := self._guests.snapshot_obstacle(guest):
             raise obstacle
         text = describe(request.description, request.metadata or {})
@@ -97,6 +98,10 @@ class Snapshots:
                 f"took {request.name}",
                 lambda: self._guests.snapshot(guest.ctid, request.name, text, timeout=request.timeout),
             )
+
+    def _check_changeable(self, guest: Guest) -> None:
+        self._guests.check_possible({}, current=guest)
+        check_nothing_dropped(guest.ctid, guest.dropped)
 
     def _check_same(self, guest: Guest) -> None:
         """A snapshot that is there is the one that is meant, unless it says something else about itself."""
@@ -125,7 +130,7 @@ class Snapshots:
 
     def _absent(self, guest: Guest) -> None:
         if self._request.name in guest.snapshots:
-            self._guests.check_possible({}, current=guest)
+            self._check_changeable(guest)
             self._check_no_dependents(guest)
             self._do(f"deleted {self._request.name}", self._delete)
 
@@ -160,7 +165,7 @@ class Snapshots:
                 "Nothing was changed.",
                 code=Code.SNAPSHOT,
             )
-        self._guests.check_possible({}, current=guest)
+        self._check_changeable(guest)
         with self._power(guest, cycle=True):
             self._do(
                 f"went back to {request.name}",
@@ -173,6 +178,9 @@ class Snapshots:
         if not guest.running or not (cycle or self._request.power == "cycle"):
             yield
             return
+        # What a rollback brings back is not what runs now, but what is started in the end.
+        brought_back = guest.snapshot_configs[self._request.name].config if cycle else guest.wanted
+        self._guests.check_startable(guest.ctid, brought_back)
         try:
             self._do("shut down", lambda: self._guests.shutdown(guest.ctid, timeout=self._request.timeout))
             yield

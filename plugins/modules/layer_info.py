@@ -22,7 +22,7 @@ extends_documentation_fragment:
   - phoenix.hypervisor.attributes.on_node
 options:
   ctids:
-    description: The containers to read, by default all of the node.
+    description: The containers to read, by default all of the node. One that does not exist is left out.
     type: list
     elements: int
 seealso:
@@ -94,6 +94,18 @@ node:
     majors: {"nvidia": 195, "nvidia-uvm": 511}
     storages:
       local-zfs: {"type": "zfspool", "content": ["images", "rootdir"]}
+code:
+  description: The kind of a failure. 1 is general.
+  type: int
+  returned: failure
+reason:
+  description: What is wrong.
+  type: str
+  returned: failure
+remedy:
+  description: What to do about a failure.
+  type: str
+  returned: failure
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -144,11 +144,12 @@ restart_required:
   type: bool
   returned: success
 reason:
-  description: What is wrong, in one sentence.
+  description: What is wrong.
   type: str
   returned: failure
 code:
-  description: The kind of a failure. 2 is invalid input, 3 no such container, 4 verification, 6 shutdown or start.
+  description: >-
+    The kind of a failure. 1 is general, 2 invalid input, 3 no such container, 4 verification, 6 shutdown or start.
   type: int
   returned: failure
 remedy:

@@ -147,8 +147,13 @@ running:
   type: bool
   returned: success
 code:
-  description: The kind of a failure. 2 is invalid input, 3 no such container, 5 snapshot, 6 shutdown or start.
+  description: >-
+    The kind of a failure. 1 is general, 2 invalid input, 3 no such container, 5 snapshot, 6 shutdown or start.
   type: int
+  returned: failure
+reason:
+  description: What is wrong.
+  type: str
   returned: failure
 remedy:
   description: What to do about a failure.

@@ -102,6 +102,8 @@ class FakePctBase(FakeRunner):
             section.options[key] = self._net(key, value)
         elif key == "rootfs" or key.startswith("mp"):
             section.options[key] = self._allocate(ctid, conf, value)
+        elif key == "tags":
+            section.options[key] = ";".join(sorted({tag.lower() for tag in re.split(r"[;,\s]+", value)}))
         else:
             if key.startswith("dev"):
                 self._refuse_missing_devices({key: value}, 2)

@@ -67,9 +67,26 @@ def test_a_plan_from_a_snapshot(world: World) -> None:
         600,
     )
     assert plan.description == "900@base-snapshot"
-    assert plan.gpu_keys == ("dev0", "lxc.mount.entry")
+    assert plan.gpu_keys == ("dev0", "lxc.cgroup2.devices.allow", "lxc.mount.entry")
     assert plan.config["net0"] == "name=eth0,bridge=vmbr0,gw=10.0.0.1,ip=10.0.0.200/24,type=veth"
     assert plan.config["memory"] == "4096"
+
+
+@pytest.mark.parametrize(
+    ("line", "keys"),
+    [
+        pytest.param("lxc.cgroup2.devices.allow: c 195:* rwm", ("lxc.cgroup2.devices.allow",), id="wildcard"),
+        pytest.param(
+            "lxc.mount.entry: /usr/lib/x86_64-linux-gnu/libcuda.so.1 usr/lib/x86_64-linux-gnu/libcuda.so.1 none bind",
+            ("lxc.mount.entry",),
+            id="library",
+        ),
+        pytest.param("lxc.mount.entry: /dev/zero dev/testzero none bind,create=file", (), id="somebody-elses"),
+    ],
+)
+def test_the_gpu_lines_that_a_clone_has_to_lose(world: World, line: str, keys: tuple[str, ...]) -> None:
+    world.fake.conf(900, f"arch: amd64\nrootfs: local-zfs:subvol-900-disk-0,size=2G\n{line}\n")
+    assert plan_of(world, ctid=902, clone={"from": 900}).gpu_keys == keys
 
 
 def test_a_plan_from_the_container_as_it_is(world: World) -> None:

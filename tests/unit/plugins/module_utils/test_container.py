@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import typing as t
 from collections.abc import Callable
@@ -363,6 +365,11 @@ def test_a_stop_and_a_start_apply_it_too(world: World) -> None:
     assert world.container(ctid=905, state="started")["container"]["pending"] == {}
 
 
+def test_tags_that_pve_writes_in_lower_case_are_the_tags_that_were_asked_for(world: World) -> None:
+    assert world.container(ctid=900, tags=["Prod", "AI"])["container"]["config"]["tags"] == "ai;prod"
+    assert not world.container(ctid=900, tags=["Prod", "AI"])["changed"]
+
+
 def test_a_mac_survives_every_change_of_its_interface(world: World) -> None:
     created(world)
     before = world.container(ctid=905)["container"]["networks"]["net0"]["hwaddr"]
@@ -540,6 +547,27 @@ def test_without_quorum_nothing_is_tried(world: World, arguments: dict[str, t.An
     assert str(error) == str(refusal(world, **arguments, check=True))
 
 
+@pytest.mark.parametrize(("state", "runs"), [("restarted", True), ("started", False)])
+def test_without_quorum_nothing_is_shut_down_that_could_not_be_started(world: World, state: str, runs: bool) -> None:
+    if runs:
+        running_parent(world)
+    world.fake.read_only()
+    assert "the node has no quorum" in refusal(world, ctid=900, state=state).reason
+    assert "the node has no quorum" in refusal(world, ctid=900, state=state, check=True).reason
+
+
+def test_a_restart_that_could_only_shut_down(world: World) -> None:
+    # Section 8: start fails when a devN has vanished.
+    running_parent(world)
+    world.fake.node.path("/dev/nvidia0").unlink()
+    error = refusal(world, ctid=900, state="restarted")
+    assert str(error) == (
+        "container 900 could not be started again: /dev/nvidia0 does not exist on the node. "
+        "Bring the device back, or take its devN entry out of the container. Nothing was changed."
+    )
+    assert str(refusal(world, ctid=900, state="restarted", check=True)) == str(error)
+
+
 def test_a_machine_that_is_no_node(world: World) -> None:
     (world.fake.root / "etc/pve/lxc").unlink()
     assert str(refusal(world, ctid=900)) == (
@@ -556,6 +584,18 @@ def test_a_line_that_pve_would_drop(world: World) -> None:
         "'lxc.nonsense.key: 1'. Correct or remove these lines by hand, then run again. Nothing was changed."
     )
     assert error.code is Code.INPUT
+
+
+def test_a_line_of_the_source_that_pve_would_drop(world: World) -> None:
+    """pct clone locks the source and rewrites its file for that."""
+    world.fake.conf(900, world.fake.conf_text(900).replace("\n[", "\nlxc.nonsense.key: 1\n\n[", 1))
+    assert "/etc/pve/lxc/900.conf holds what PVE does not understand" in refusal(world, **CLONE).reason
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_cannot_be_read(world: World) -> None:
+    world.fake.node.config_path(900).chmod(0)
+    assert "900.conf cannot be read: Permission denied" in refusal(world, ctid=900, memory_mb=1024).reason
 
 
 def test_a_template_cannot_be_started(world: World) -> None:
@@ -670,6 +710,34 @@ def test_killed_between_the_gpus_and_the_options(world: World) -> None:
     world.forget()
     assert world.container(**CLONE)["actions"] == ["finished an interrupted creation", "configured"]
     assert "10.0.0.202" in world.fake.conf_text(902)
+
+
+def test_killed_while_its_pct_goes_on_copying_and_another_run_waits_for_that(world: World) -> None:
+    copied = f"#{UNFINISHED}\n" + BASE.replace("900-disk", "902-disk") % ("", "")
+    world.fake.conf(902, HALF_CLONED)
+    with contextlib.ExitStack() as copying:
+        copying.enter_context(CreationNotes(world.fake.root).begun(Creation(902, 900)))
+
+        def end() -> None:
+            world.fake.conf(902, copied)
+            copying.close()
+
+        world.fake.clock.at(3, end)
+        result = world.container(**CLONE, state="started")
+    assert result["actions"] == ["finished an interrupted creation", "configured", "running"]
+    at_start = world.pct.file_at("pct start 902", 902)
+    assert "nvidia" not in at_start
+    assert UNFINISHED not in at_start
+
+
+def test_killed_between_the_options_and_the_size(world: World) -> None:
+    arguments = {**CLONE, "rootfs": {"size_gb": 100}}
+    world.pct.killed_at("pct resize")
+    with pytest.raises(Killed):
+        world.container(**arguments)
+    world.forget()
+    assert world.container(**arguments)["actions"] == ["configured"]
+    assert world.commands == ["pct resize 902"]
 
 
 def test_killed_before_the_end_was_noted(world: World) -> None:

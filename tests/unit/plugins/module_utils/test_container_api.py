@@ -227,7 +227,7 @@ REFUSED: dict[str, tuple[dict[str, t.Any], str]] = {
         CLONE,
         (
             "dev0: configuring device passthrough is only allowed for root@pam; "
-            "lxc.mount.entry: the API takes no lxc.* lines"
+            "lxc.cgroup2.devices.allow: the API takes no lxc.* lines; lxc.mount.entry: the API takes no lxc.* lines"
         ),
     ),
     "feature-flags": (

@@ -712,6 +712,16 @@ def test_a_source_that_a_strangers_clone_holds_is_waited_for(fake: FakeNode, run
     assert guest(fake, 103).lock == "disk"
 
 
+def test_a_source_whose_clone_was_completed_is_locked_by_somebody_else(
+    fake: FakeNode, runner: FakePct, pct: Pct
+) -> None:
+    _interrupted_clone(fake)
+    fake.conf(298, PLAIN.replace("103", "298"))
+    error = error_of(lambda: pct.set(103, {"memory": "600"}, timeout=5))
+    assert error.reason == "container 103: CT is locked (disk); no running task holds it"
+    assert runner.calls == []
+
+
 def test_only_one_of_several_waiting_runs_takes_the_lock_off(fake: FakeNode) -> None:
     _interrupted_clone(fake)
 
@@ -754,6 +764,23 @@ def test_a_removal_that_was_cut_short_goes_on(fake: FakeNode, pct: Pct) -> None:
     assert pct.interrupted(298, guest(fake, 298)) == "half-made"
     pct.clear(298)
     assert fake.node.guest(298) is None
+    assert guest(fake, 103).lock == ""
+
+
+def test_nobody_can_begin_a_creation_under_an_id_that_is_being_cleared(fake: FakeNode) -> None:
+    _interrupted_clone(fake)
+    watched = FakePct(fake)
+    looked: list[str] = []
+
+    def meanwhile(call: Call) -> Any:
+        looked.append(call.argv[1])
+        assert CreationNotes(fake.root).abandoned(298) is None
+        return watched.unknown(call)
+
+    watched.on("pct unlock 298", meanwhile)
+    watched.on("pct destroy 298", meanwhile)
+    Pct(fake.node, watched).clear(298)
+    assert looked == ["unlock", "destroy"]
     assert guest(fake, 103).lock == ""
 
 

@@ -355,6 +355,41 @@ REFUSED: dict[str, tuple[str, dict[str, t.Any], str]] = {
 }
 
 
+@pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"name": "live3", "state": "absent"}, {"name": "live3", "state": "rolled_back"}],
+    ids=["present", "absent", "rolled_back"],
+)
+def test_a_line_that_pve_would_drop(world: World, arguments: dict[str, t.Any], check: bool) -> None:
+    """Section 2, unknown lxc key: gone after the next write of the file."""
+    world.fake.conf(105, LIVE.replace("\n[live1]", "lxc.nonsense.key: 1\n\n[live1]", 1))
+    error = refusal(world, check=check, **{"ctid": 105, "name": "s1", **arguments})
+    assert error.reason == (
+        "/etc/pve/lxc/105.conf holds what PVE does not understand and deletes at its next write: 'lxc.nonsense.key: 1'"
+    )
+    assert world.snapshot(ctid=105, name="live1")["changed"] is False
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
+@pytest.mark.parametrize(
+    ("place", "arguments"),
+    [("now", {"power": "cycle"}), ("in-the-snapshot", {"name": "live3", "state": "rolled_back"})],
+)
+def test_a_device_that_vanished_is_found_before_the_shutdown(
+    world: World, place: str, arguments: dict[str, t.Any], check: bool
+) -> None:
+    """Section 8, devN whose device vanished: the container would stay down."""
+    entry = "dev0: path=/dev/gone,mode=0666\n"
+    world.fake.conf(105, LIVE.replace("features", f"{entry}features", 1))
+    if place == "in-the-snapshot":
+        world.fake.conf(105, LIVE.replace("memory: 300", f"{entry}memory: 300", 1))
+    world.fake.run_container(105)
+    error = refusal(world, check=check, **{"ctid": 105, "name": "s1", **arguments})
+    assert error.reason == "container 105 could not be started again: /dev/gone does not exist on the node"
+    assert error.code is Code.POWER
+
+
 @pytest.mark.parametrize(("text", "arguments", "message"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
 def test_refused_before_the_shutdown(

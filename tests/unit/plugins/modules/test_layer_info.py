@@ -40,7 +40,8 @@ def test_what_is_returned_is_documented(tmp_path: Path) -> None:
     fake.gpu(0)
     fake.conf(900, "hostname: BaseTemplate\n\n[base-snapshot]\nsnaptime: 1\n")
     result = overview(fake.node, None)
-    assert documented.keys() == result.keys()
+    about_failures = {"code", "reason", "remedy"}
+    assert documented.keys() - about_failures == result.keys()
     node, container = result["node"], result["containers"]["900"]
     of_container = documented["containers"]["sample"]["900"]
     of_node = documented["node"]["sample"]

@@ -138,7 +138,7 @@ def test_a_run_over_the_api(capsys: Output, pve: tuple[ApiServer, Path]) -> None
 def test_what_is_returned_is_documented(tmp_path: Path) -> None:
     documented = yaml.safe_load(lxc_container.RETURN)
     result = World(tmp_path).container(**CREATE, state="started")
-    about_failures = {"code", "remedy"}
+    about_failures = {"code", "reason", "remedy"}
     everywhere = {"changed", "diff", "warnings"}
     assert documented.keys() - about_failures == result.keys() - everywhere
     assert documented["container"]["sample"].keys() == result["container"].keys()

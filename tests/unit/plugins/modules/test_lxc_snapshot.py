@@ -118,7 +118,7 @@ def test_a_run_over_the_api(capsys: Output, tmp_path: Path) -> None:
 def test_what_is_returned_is_documented(tmp_path: Path) -> None:
     documented = yaml.safe_load(lxc_snapshot.RETURN)
     result = World(tmp_path).snapshot(ctid=900, name="s2")
-    about_failures = {"code", "remedy"}
+    about_failures = {"code", "reason", "remedy"}
     everywhere = {"changed", "diff"}
     assert documented.keys() - about_failures == result.keys() - everywhere
     assert documented["snapshot"]["sample"].keys() == result["snapshot"].keys()
