@@ -7,12 +7,10 @@ from __future__ import annotations
 import json
 import shutil
 import typing as t
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.phoenix.hypervisor.plugins.modules import fleet_inventory
 
@@ -58,10 +56,8 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Home]:
-    yield Home(tmp_path / "home", capsys)
-    # Ansible keeps warnings as long as the process lives: the next test's module would return them as its own.
-    warnings._global_warnings.clear()
+def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Home:
+    return Home(tmp_path / "home", capsys)
 
 
 def test_the_shipped_example_is_what_its_json_says(home: Home) -> None:
