@@ -73,7 +73,7 @@ class Container:
         else:
             guest = self._configured(guest) if guest else self._made()
             self._powered(guest)
-        return self._result()
+        return self._result(guest)
 
     def _settled(self, guest: Guest | None) -> Guest | None:
         """What an interrupted run of ours left half-made is cleared away; then it is as if it had never begun."""
@@ -290,11 +290,11 @@ class Container:
             if guest.running:
                 self._turn("stopped", lambda: self._guests.shutdown(self._ctid, timeout=self._timeout))
             return
-        if state == "restarted" and guest.running:
+        if state == "restarted" or not guest.running:
             self._check_startable(guest)
+        if state == "restarted" and guest.running:
             self._turn("running again", self._restart)
         elif not guest.running:
-            self._check_startable(guest)
             self._turn("running", lambda: self._guests.start(self._ctid, timeout=self._timeout))
         if not self._check_mode:
             self._wait()
@@ -355,8 +355,10 @@ class Container:
         missing = [str(address) for address in wanted if address not in have]
         return ", ".join(missing) if missing else ("" if have else "address")
 
-    def _result(self) -> dict[str, t.Any]:
-        guest = None if self._check_mode else self._guests.read(self._ctid)
+    def _result(self, found: Guest | None) -> dict[str, t.Any]:
+        # Where nothing was done, what was found is still what there is.
+        now = self._guests.read(self._ctid) if self._actions and not self._check_mode else found
+        guest = None if self._check_mode else now
         return {
             "changed": bool(self._actions),
             "ctid": self._ctid,

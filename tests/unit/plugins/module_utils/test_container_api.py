@@ -36,9 +36,11 @@ class PveOverPct:
     def __init__(self, world: World) -> None:
         self.world = world
         self.sent: list[tuple[str, dict[str, t.Any]]] = []
+        self.asked: list[str] = []
         self._ended: dict[str, str] = {}
 
     def get(self, *path: str, **params: t.Any) -> t.Any:
+        self.asked.append("/".join(path[2:]))
         match path:
             case ("nodes", "pve1", "lxc", ctid, *what):
                 return self._about(int(ctid), "/".join(what), params)
@@ -183,6 +185,16 @@ def test_check_mode_tells_what_the_run_does_and_a_second_run_does_nothing(
     again = world.container(**arguments)
     assert again["changed"] is False
     assert world.requests == requests
+
+
+def test_without_changes_a_container_is_read_once(world: ApiWorld) -> None:
+    world.container(ctid=901, state="stopped")
+    assert sorted(world.pve.asked) == [
+        "lxc/901/config",
+        "lxc/901/pending",
+        "lxc/901/snapshot",
+        "lxc/901/status/current",
+    ]
 
 
 def test_a_new_container_is_made_by_one_request(world: ApiWorld) -> None:
