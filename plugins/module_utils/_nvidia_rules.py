@@ -122,7 +122,8 @@ _FAILURES = (
         "Blacklist nouveau, run `update-initramfs -u -k all && proxmox-boot-tool refresh`, reboot, and run again.",
     ),
     (
-        r"kernel (?:source|header)|Unable to find the kernel",
+        # The text of a module that cannot be loaded speaks of kernel sources, too.
+        r"Unable to find the kernel (?:source|header)",
         "Install the headers of the running kernel (proxmox-headers-$(uname -r)) and run again.",
     ),
     (
@@ -136,7 +137,7 @@ _FAILURES = (
     (r"alternate driver installation", "Remove the distribution's driver packages (purge_packages: true)."),
     (r"No space left|not enough (?:free )?space", "Make room on the target's /, /usr and /var/tmp, and run again."),
     (
-        r"Unable to load the kernel module|building the NVIDIA kernel module|build failed|conftest",
+        r"Unable to load the kernel module|[Bb]uilding (?:the NVIDIA )?kernel modules?|build failed|conftest",
         "The module does not fit this kernel: read the first error in the log, and use a newer driver.",
     ),
 )

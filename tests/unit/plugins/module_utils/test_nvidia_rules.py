@@ -308,6 +308,13 @@ class TestPackages:
         ("Unable to find the module utility `depmod`; please make sure you have the package", "Install the package"),
         ("write error: No space left on device", "Make room"),
         ("An error occurred while building the NVIDIA kernel module", "The module does not fit"),
+        ("ERROR: The nvidia kernel module was not created. Building kernel modules failed", "The module does not fit"),
+        # It speaks of kernel sources, and headers would not help.
+        (
+            "ERROR: Unable to load the kernel module 'nvidia.ko'. This happens most frequently when this kernel module "
+            "was built against the wrong or improperly configured kernel sources.",
+            "The module does not fit",
+        ),
         ("something new", "Read the log"),
     ],
 )  # fmt: skip
