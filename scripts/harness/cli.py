@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from . import build, inventory, lint, sanity, unit
+from . import build, inventory, lab, lint, sanity, unit
 from .report import HarnessError, Report
 from .workbench import Workbench
 
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[Workbench, list[str]], None]] = {
     "unit": unit.run,
     "inventory": inventory.run,
     "build": build.run,
+    "lab": lab.run,
 }
 
 DESCRIPTION = f"""\
@@ -42,8 +43,8 @@ def main(argv: list[str]) -> int:
     parts = parser.parse_args(words).parts or list(PARTS)
     if unknown := [part for part in parts if part not in PARTS]:
         parser.error(f"no such part: {', '.join(unknown)}. There are: {', '.join(PARTS)}")
-    if arguments and parts != ["unit"]:
-        parser.error("arguments after -- are for pytest: name the part unit, alone, before them")
+    if arguments and parts not in (["unit"], ["lab"]):
+        parser.error("arguments after -- are for pytest: name the part unit or lab, alone, before them")
 
     report = Report()
     try:

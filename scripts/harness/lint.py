@@ -25,6 +25,7 @@ def run(bench: Workbench, _arguments: list[str]) -> None:
         cwd=bench.root,
         env={"MYPYPATH": str(bench.root)},
     )
+    bench.check("mypy lab", [*types, "--package=lab"], cwd=bench.tree / "tests")
     bench.check("mypy scripts", [*types, "--package=harness"], cwd=bench.tree / "scripts")
     bench.check("yamllint", [tool("yamllint"), "--strict", "."])
     bench.check("shellcheck", [tool("shellcheck"), *_shell_scripts(bench.tree)])

@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import time
-import xml.etree.ElementTree as ET
 
+from .suite import run_pytest
 from .workbench import Workbench
 
 # What needs neither a node nor a network to be tested in full is tested in full.
@@ -36,46 +34,21 @@ PURE = (
     "_yaml_text",
 )
 
-NO_TESTS_COLLECTED = 5
-
 
 def run(bench: Workbench, arguments: list[str]) -> None:
-    junit = bench.output / "unit.xml"
     coverage = bench.output / "coverage.json"
-    for leftover in (junit, coverage):
-        leftover.unlink(missing_ok=True)
-    argv = [bench.tool("python"), "-m", "pytest", "--quiet", "--tb=short", "-p", "no:cacheprovider"]
-    argv += ["--continue-on-collection-errors", f"--junitxml={junit}", *arguments]
-    if not arguments:
-        argv += ["--cov=plugins", "--cov-branch", "--cov-report=term-missing:skip-covered"]
-        argv += [f"--cov-report=json:{coverage}"]
-    started = time.monotonic()
-    environment = {
-        **bench.environment,
-        "COVERAGE_FILE": str(bench.output / "coverage"),
-        "HYPOTHESIS_STORAGE_DIRECTORY": str(bench.output / "hypothesis"),
-        "PYTHONPATH": f"{bench.root}:{bench.collections}",
-    }
-    status = subprocess.run(argv, cwd=bench.tree, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
-    failed = _count(bench, ET.parse(junit).getroot(), time.monotonic() - started) if junit.exists() else 0
-    if status not in (0, NO_TESTS_COLLECTED) and not failed:
-        bench.report.failed_check("pytest", f"exit status {status}")
+    coverage.unlink(missing_ok=True)
+    measured = ["--cov=plugins", "--cov-branch", "--cov-report=term-missing:skip-covered"]
+    run_pytest(
+        bench,
+        "pytest",
+        arguments or [*measured, f"--cov-report=json:{coverage}"],
+        env={"COVERAGE_FILE": str(bench.output / "coverage")},
+    )
     if not arguments and not coverage.exists():
         bench.report.failed_check("coverage", "there is no report")
     elif not arguments:
         _gate(bench, json.loads(coverage.read_text())["files"])
-
-
-def _count(bench: Workbench, root: ET.Element, seconds: float) -> int:
-    totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
-    for suite in root.iter("testsuite"):
-        for name in totals:
-            totals[name] += int(suite.get(name, 0))
-    failed, skipped = totals["failures"] + totals["errors"], totals["skipped"]
-    passed = totals["tests"] - failed - skipped
-    if totals["tests"]:
-        bench.report.counted("pytest", passed=passed, failed=failed, skipped=skipped, seconds=seconds)
-    return failed
 
 
 def _gate(bench: Workbench, files: dict[str, dict[str, dict[str, int]]]) -> None:
