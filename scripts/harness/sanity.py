@@ -20,7 +20,7 @@ def run(bench: Workbench, _arguments: list[str]) -> None:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     argv = [bench.tool("ansible-test"), "sanity", "--color=no", "--junit", f"--python={version}"]
     # The lab is no content of the collection, and holds the files of a machine: programs without .py, for one.
-    argv += ["--exclude", "tests/lab/"]
+    argv += ["--exclude", "tests/lab/", "--exclude", "tests/unit/lab/"]
     with bench.shared_home(), bench.start(argv) as process:
         assert process.stdout
         tests, rest = _follow(bench, process.stdout)

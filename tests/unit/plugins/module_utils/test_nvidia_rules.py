@@ -311,8 +311,7 @@ class TestPackages:
         ("ERROR: The nvidia kernel module was not created. Building kernel modules failed", "The module does not fit"),
         # It speaks of kernel sources, and headers would not help.
         (
-            "ERROR: Unable to load the kernel module 'nvidia.ko'. This happens most frequently when this kernel module "
-            "was built against the wrong or improperly configured kernel sources.",
+            "Unable to load the kernel module 'nvidia.ko': it was built against improperly configured kernel sources",
             "The module does not fit",
         ),
         ("something new", "Read the log"),
