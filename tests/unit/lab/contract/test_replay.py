@@ -115,7 +115,7 @@ def test_the_node_has_more_programs_than_pct(tmp_path: Path) -> None:
 EXEC = """\
 #!/bin/sh
 { echo "== $*"; [ "$3" = tee ] && cat; } >> "$1/log"
-case $5 in
+case $6 in
 *container-mounts*) echo "/proc/driver proc/driver none bind 0 0" ;;
 *rc.py*) echo "['a', '/proc/driver proc/driver none bind 0 0']"; exit 3 ;;
 *lxc-info*) printf 'a\\n/proc/driver proc/driver none bind 0 0\\nb\\n' ;;
