@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 
 from .errors import LabError
 from .gpu import Options as GpuOptions
-from .host import images
-from .host.command import Command, Wanted
+from .host.command import Command
 from .host.lab import DEFAULT_NAME, DEFAULT_SUBNET, Lab
+from .host.settings import Wanted
+from .host.world import PATH
 
 DESCRIPTION = """\
 A Proxmox VE node with GPUs, made of containers on this machine: systemd, sshd, nested LXC containers, Docker, snapshots
@@ -22,11 +25,17 @@ and clones are real; pct, the API, the GPUs and the vendors' servers are stand-i
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
+    # Whatever the shell or sudo that this was called from is set to.
+    os.environ["PATH"] = PATH
+    os.umask(0o022)
     try:
         command = Command(Lab.named(arguments.name, arguments.subnet))
         action: Callable[[Command, argparse.Namespace], int | None] = arguments.action
         return action(command, arguments) or 0
     except LabError as error:
+        print(f"scripts/lab: {error}", file=sys.stderr)
+        return 1
+    except (OSError, subprocess.SubprocessError) as error:
         print(f"scripts/lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -42,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         "--name", default=DEFAULT_NAME, help="of the lab, should there be several (default: %(default)s)"
     )
     parser.add_argument(
-        "--subnet", default=DEFAULT_SUBNET, help="a /24; inventories/lab is written for %(default)s, the default"
+        "--subnet", help=f"a private /24 for up; inventories/lab is written for {DEFAULT_SUBNET}, the default"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -88,28 +97,23 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
 
 
 def _up(command: Command, arguments: argparse.Namespace) -> None:
-    if arguments.fresh:
-        images.forget(command.lab.cache)
-    command.up(_wanted(arguments))
+    command.up(_wanted(arguments), fresh=arguments.fresh)
 
 
 def _reset(command: Command, arguments: argparse.Namespace) -> None:
-    if arguments.fresh:
-        images.forget(command.lab.cache)
-    command.reset(_wanted(arguments))
+    command.reset(_wanted(arguments), fresh=arguments.fresh)
 
 
-def _shell(command: Command, arguments: argparse.Namespace) -> int:
-    return command.nodes.exec(command.lab.node(arguments.node), ["bash", "-l"])
+def _shell(command: Command, arguments: argparse.Namespace) -> None:
+    command.exec(command.lab.node(arguments.node), ["bash", "-l"])
 
 
-def _exec(command: Command, arguments: argparse.Namespace) -> int:
+def _exec(command: Command, arguments: argparse.Namespace) -> None:
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     if not words:
         raise LabError("exec needs a command", "scripts/lab exec pve1 -- pct list")
-    return command.nodes.exec(command.lab.node(arguments.node), words)
+    command.exec(command.lab.node(arguments.node), words)
 
 
-def _gpu(command: Command, arguments: argparse.Namespace) -> int:
-    folder = f"/pool/nodes/{command.lab.node(arguments.node).name}/kernel"
-    return command.world.exec(["python3", "-B", "-m", "lab.gpu", "switch", folder, *arguments.switches])
+def _gpu(command: Command, arguments: argparse.Namespace) -> None:
+    command.gpu(command.lab.node(arguments.node), arguments.switches)

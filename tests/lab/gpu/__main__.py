@@ -6,32 +6,23 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LabError
-from . import Options, kernel, modules, switches
+from . import kernel, modules, switches
 
 _USAGE = """\
 Usage: lab-gpu | python3 -m lab.gpu                    what the node's kernel shows
        python3 -m lab.gpu SWITCH=VALUE ...             break or mend something
        python3 -m lab.gpu coldplug                     load what a boot loads (in the node, by its systemd)
-       python3 -m lab.gpu create FOLDER                make a node's kernel; options as JSON on stdin (outside)
-       python3 -m lab.gpu node-mounts FOLDER           lines for the node's LXC configuration (outside)
        python3 -m lab.gpu container-mounts FOLDER      lines for the configuration of each of its containers
        python3 -m lab.gpu switch FOLDER SWITCH=VALUE   the same as in the node (outside)
 """
 _CONTAINER_MOUNTS = "etc/phoenix-lab/container-mounts"
 _LXC = "/pool/lxc"
-
-
-def _create(folder: Path) -> None:
-    options = Options(**json.load(sys.stdin))
-    machine = kernel.Machine(folder.parent.name, options.count, options.model, options.driver)
-    kernel.create(folder, machine)
 
 
 def _coldplug(root: Path) -> None:
@@ -61,10 +52,6 @@ def _run(argv: Sequence[str], root: Path) -> int:
     match list(argv):
         case []:
             print("\n".join(switches.overview(root)))
-        case ["create", folder]:
-            _create(Path(folder))
-        case ["node-mounts", folder]:
-            print("\n".join(mount.lxc_entry for mount in kernel.mounts(Path(folder))))
         case ["container-mounts", folder]:
             print("\n".join(kernel.container_mounts(Path(folder))))
         case ["coldplug"]:

@@ -43,70 +43,82 @@ _CARRIED_FOLDER = "var/cache/phoenix-lab/debs"
 _LEAN = [
     f"path-exclude=/usr/share/{folder}/*" for folder in ("man", "doc", "info", "locale", "lintian", "bash-completion")
 ]
-# How long an unused golden file stays: another checkout may be at work with it.
-_KEPT = 24 * 3600
+# How many golden files stay beside a new one: another checkout may be at work with them.
+_KEPT = 4
+# Two root file systems, as tar and unpacked, and the packages they are made of.
+_SPACE = 3 * 10**9
 # What of the checkout is in the golden file; the rest of the lab is seen through a bind mount.
-_BAKED = ("gpu", "host/contents.py", "host/golden.py", "host/images.py", "host/mounts.py", "registry", "vendors")
+_BAKED = ("gpu", "host/contents.py", "host/golden.py", "host/mounts.py", "host/templates.py", "registry", "vendors")
 
 
-def golden(cache: Path) -> Path:
-    """The golden file for this checkout; made first if it is not in the cache."""
+def golden(cache: Path, address: str, *, fresh: bool = False) -> Path:
+    """The golden file for this checkout; made first if it is not in the cache, or shall be fresh from the mirror."""
     file = cache / f"golden-{_key(_BAKED)}.img"
-    if file.is_file():
+    if file.is_file() and not fresh:
         file.touch()
         return file
     cache.mkdir(parents=True, exist_ok=True)
-    with _only_one(cache):
+    with _only_one(cache) as lock:
+        if fresh:
+            # Made of Debian's packages; the packages themselves stay.
+            for made in [*cache.glob("golden-*"), *cache.glob("root-*")]:
+                made.unlink()
         if not file.is_file():
-            _make(cache, file)
+            _make(cache, file, address, lock)
     return file
 
 
-def forget(cache: Path) -> None:
-    """Remove what was made from Debian's packages, but not the packages."""
-    if cache.is_dir():
-        with _only_one(cache):
-            for file in [*cache.glob("golden-*"), *cache.glob("root-*")]:
-                file.unlink()
+def need_space(folder: Path, wanted: int) -> None:
+    """A full disk breaks what is made in ways that nobody understands."""
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise LabError(
+            f"{free / 1e9:.1f} GB are free in {folder}, and the lab needs {wanted / 1e9:.1f} GB there",
+            "Make room and run it again",
+        )
 
 
-def _make(cache: Path, file: Path) -> None:
+def _make(cache: Path, file: Path, address: str, lock: int) -> None:
     begin = time.monotonic()
     work = cache / "work"
     shutil.rmtree(work, ignore_errors=True)
+    need_space(cache, _SPACE)
     work.mkdir()
-    print("Making the lab's images, once: about two minutes …", flush=True)
     roots = {
         "node": cache / f"root-node-{_root_key(_NODE)}.tar",
         "template": cache / f"root-ct-{_root_key(_TEMPLATE)}.tar",
     }
-    address = mirror.machine_mirror(environment=os.environ.get("PHOENIX_LAB_MIRROR"))
+    if all(tar.is_file() for tar in roots.values()):
+        print("Making the lab's images …", flush=True)
+    else:
+        mirror.check(cache / "mirror", address, SUITE)
+        print("Making the lab's images, once: about two minutes …", flush=True)
     with mirror.on_loopback(cache / "mirror", address) as local:
-        _debootstrap(roots, work, local)
+        _debootstrap(roots, work, local, lock)
     print(f"  root file systems: {time.monotonic() - begin:.0f} s", flush=True)
     part = work / "golden.img"
     command = python("host.golden", str(part), str(roots["node"]), str(roots["template"]), str(work / "mount"))
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", *command],
         env={**os.environ, "PYTHONPATH": str(SOURCE.parent)},
+        pass_fds=[lock],
         check=False,
     )
     if done.returncode:
         raise LabError("the lab's images could not be made", "What failed stands above; mend it and run it again")
-    for old in cache.glob("golden-*"):
-        if old.stat().st_mtime < time.time() - _KEPT:
-            old.unlink()
+    for old in sorted(cache.glob("golden-*"), key=lambda made: made.stat().st_mtime, reverse=True)[_KEPT:]:
+        old.unlink()
     part.rename(file)
     shutil.rmtree(work)
     print(f"  images: {time.monotonic() - begin:.0f} s", flush=True)
 
 
-def _debootstrap(roots: dict[str, Path], work: Path, address: str) -> None:
+def _debootstrap(roots: dict[str, Path], work: Path, address: str, lock: int) -> None:
     wanted = {"node": _NODE, "template": _TEMPLATE}
     running = {}
     for name, tar in roots.items():
         if not tar.is_file():
-            running[name] = _start_debootstrap(wanted[name], name, work, address)
+            running[name] = _start_debootstrap(wanted[name], name, work, address, lock)
     for name, process in running.items():
         output, _ = process.communicate()
         if process.returncode:
@@ -121,7 +133,7 @@ def _debootstrap(roots: dict[str, Path], work: Path, address: str) -> None:
         (work / f"{name}.tar").rename(roots[name])
 
 
-def _start_debootstrap(include: Sequence[str], name: str, work: Path, address: str) -> subprocess.Popen[str]:
+def _start_debootstrap(include: Sequence[str], name: str, work: Path, address: str, lock: int) -> subprocess.Popen[str]:
     hooks = []
     if name == "node":
         download = (
@@ -149,6 +161,7 @@ def _start_debootstrap(include: Sequence[str], name: str, work: Path, address: s
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "TMPDIR": str(temporary)},
+        pass_fds=[lock],
     )
 
 
@@ -157,7 +170,7 @@ def _root_key(include: Sequence[str]) -> str:
 
 
 def _key(parts: Sequence[str]) -> str:
-    texts = [*_NODE, *_TEMPLATE]
+    texts = [_root_key(_NODE), _root_key(_TEMPLATE)]
     for part in parts:
         path = SOURCE / part
         for file in [path] if path.is_file() else sorted(path.rglob("*")):
@@ -171,7 +184,12 @@ def _hash(texts: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _only_one(cache: Path) -> Iterator[None]:
+def _only_one(cache: Path) -> Iterator[int]:
+    """Gives the lock for the programs that work in the cache: it holds until the last of them has ended, too."""
     with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another scripts/lab makes the images; waiting for it …", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock.fileno()

@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import ipaddress
+import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from ..errors import LabError
 
@@ -24,6 +26,7 @@ DEFAULT_SUBNET = "10.99.0.0/24"
 MOST_NODES = 8
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+_PRIVATE = [ipaddress.IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +44,20 @@ class Lab:
     cache: Path = Path("/var/cache/phoenix-lab")
 
     @classmethod
-    def named(cls, name: str, subnet: str) -> Lab:
+    def named(cls, name: str, subnet: str | None = None) -> Lab:
+        """The lab of that name; one that runs keeps its subnet when none is given."""
         if not _NAME.fullmatch(name):
             raise LabError(
                 f"--name {name!r} is no name for a lab",
                 "It has up to 20 small letters, digits and hyphens, a letter first",
             )
+        if subnet is None:
+            subnet = (cls(name).settings() or {}).get("subnet") or DEFAULT_SUBNET
         try:
             network = ipaddress.IPv4Network(subnet)
         except ValueError as error:
             raise LabError(f"--subnet {subnet!r}: {error}", "Give a private IPv4 network like 10.99.0.0/24") from error
-        if network.prefixlen != 24 or not network.is_private:
+        if network.prefixlen != 24 or not any(network.subnet_of(private) for private in _PRIVATE):
             raise LabError(f"--subnet {subnet} is no private /24 network", "Give one like 10.99.0.0/24")
         return cls(name, network)
 
@@ -65,8 +71,16 @@ class Lab:
 
     @property
     def record(self) -> Path:
-        """What the running lab was started with."""
+        """What the lab was started with. It is there from the end of the first `up` to the begin of `down`."""
         return self.folder / "lab.json"
+
+    def settings(self) -> dict[str, Any] | None:
+        """What of it was recorded, or None as long as it has never been up."""
+        try:
+            record = json.loads(self.record.read_text())
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) and isinstance(record.get("nodes"), int) else None
 
     @property
     def sockets(self) -> Path:
@@ -106,14 +120,13 @@ class Lab:
         return f"bc:24:{network[1]:02x}:{network[2]:02x}:ff:{last:02x}"
 
     def node(self, name: str) -> Node:
-        known = {node.name: node for node in self.nodes(MOST_NODES)}
+        count = (self.settings() or {"nodes": MOST_NODES})["nodes"]
+        known = {node.name: node for node in self.nodes(count)}
         if name not in known:
-            raise LabError(f"there is no node {name!r}", f"Nodes of a lab are called pve1 to pve{MOST_NODES}")
+            raise LabError(f"the lab {self.name} has no node {name!r}", f"It has {', '.join(known)}")
         return known[name]
 
     def nodes(self, count: int) -> list[Node]:
-        if not 1 <= count <= MOST_NODES:
-            raise LabError(f"--nodes {count} is not possible", f"A lab has 1 to {MOST_NODES} nodes")
         return [Node(f"pve{n}", str(self.subnet[9 + n]), self.hwaddr(9 + n)) for n in range(1, count + 1)]
 
 

@@ -34,6 +34,8 @@ _IMMUTABLE = re.compile(r"/pool/|/by-hash/")
 def machine_mirror(etc_apt: Path = Path("/etc/apt"), environment: str | None = None) -> str:
     """The Debian mirror that this machine's apt is set to."""
     if environment:
+        if not re.fullmatch(r"https?://[^/\s]+\S*", environment):
+            raise LabError(f"PHOENIX_LAB_MIRROR {environment!r} is no address", "Give one like http://…/debian")
         return environment.rstrip("/")
     found = [
         uri
@@ -121,6 +123,19 @@ class Cache:
     def _lock(self, name: str) -> threading.Lock:
         with self._guard:
             return self._locks.setdefault(name, threading.Lock())
+
+
+def check(folder: Path, mirror: str, suite: str) -> None:
+    """Whether the mirror, or what was fetched from it before, has that suite."""
+    try:
+        found = Cache(folder, mirror).file(f"/dists/{suite}/InRelease")
+        reason = "" if found else f"it has no {suite}"
+    except (OSError, http.client.HTTPException) as error:
+        reason = str(error)
+    if reason:
+        raise LabError(
+            f"the Debian mirror {mirror} is not to be had: {reason}", "PHOENIX_LAB_MIRROR=http://… names another one"
+        )
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

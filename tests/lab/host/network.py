@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import subprocess
+from pathlib import Path
+from typing import Any, NoReturn
 
 from ..errors import LabError
 from .lab import Lab
@@ -18,13 +21,27 @@ BRIDGE = "lan"
 
 def check_free(lab: Lab) -> None:
     """Refuse a subnet that the host already reaches in another way."""
-    routes = json.loads(_ip("-json", "route", "show", "root", str(lab.subnet)) or "[]")
-    for route in routes:
-        if route.get("dev") != lab.interface:
-            raise LabError(
-                f"--subnet {lab.subnet} is in use on this machine: {route.get('dst')} is reached by {route.get('dev')}",
-                "Give the lab another one, for example --subnet 10.98.7.0/24",
-            )
+    for route in _routes("root", lab):
+        _refuse(lab, route)
+    # A larger network behind a router is left only for as long as the lab is there; a neighbour would be lost.
+    for route in _routes("match", lab):
+        if "gateway" not in route and route.get("dst") != "default":
+            _refuse(lab, route)
+    for route in json.loads(_ip("-json", "-4", "route", "show") or "[]"):
+        if (gateway := route.get("gateway")) and ipaddress.ip_address(gateway) in lab.subnet:
+            _refuse(lab, route)
+
+
+def _routes(kind: str, lab: Lab) -> list[dict[str, Any]]:
+    routes: list[dict[str, Any]] = json.loads(_ip("-json", "route", "show", kind, str(lab.subnet)) or "[]")
+    return [route for route in routes if route.get("dev") != lab.interface]
+
+
+def _refuse(lab: Lab, route: dict[str, Any]) -> NoReturn:
+    raise LabError(
+        f"--subnet {lab.subnet} is in use on this machine: {route.get('dst')} is reached by {route.get('dev')}",
+        "Give the lab another one, for example --subnet 10.98.7.0/24",
+    )
 
 
 def connect(lab: Lab, world: World) -> None:
@@ -49,9 +66,19 @@ def connect(lab: Lab, world: World) -> None:
         "netns",
         str(init),
     )
+    _forward_nothing(lab.interface)
     world.run(["ip", "link", "set", "host", "master", BRIDGE, "up"], only_network=True)
     _ip("address", "add", f"{lab.host_address}/{lab.subnet.prefixlen}", "dev", lab.interface)
     _ip("link", "set", lab.interface, "up")
+
+
+def _forward_nothing(interface: str) -> None:
+    """The machine may be a router, as every one with Docker is; for what comes out of the lab it is none."""
+    for family in ("ipv4", "ipv6"):
+        setting = Path(f"/proc/sys/net/{family}/conf/{interface}/forwarding")
+        # A kernel without IPv6 has no such setting.
+        if setting.is_file() and setting.read_text().strip() != "0":
+            setting.write_text("0")
 
 
 def disconnect(lab: Lab) -> None:

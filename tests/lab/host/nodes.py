@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import LabError
 from ..gpu import Options as GpuOptions
@@ -19,6 +21,8 @@ from .world import World, wait_for
 LXC = "/pool/lxc"
 AUTHORITY = "/srv/authority"
 _BOOT = 30.0
+# Longer than what systemd gives to services that do not end.
+_STOP = 120.0
 
 
 class Nodes:
@@ -52,13 +56,11 @@ class Nodes:
             "host_key": self._host_key(node),
             "start_delay": start_delay,
         }
-        self._world.run(
-            ["python3", "-B", "-m", "lab.node.setup", f"{place}/root", AUTHORITY], stdin=json.dumps(identity)
+        done = self._world.run(
+            ["python3", "-B", "-m", "lab.node.setup", f"{place}/root", AUTHORITY, f"{place}/kernel"],
+            stdin=json.dumps({"identity": identity, "gpus": dataclasses.asdict(gpus)}),
         )
-        self._world.run(["python3", "-B", "-m", "lab.gpu", "create", f"{place}/kernel"], stdin=gpus.to_json())
-        mounts = self._world.run(
-            ["python3", "-B", "-m", "lab.gpu", "node-mounts", f"{place}/kernel"]
-        ).stdout.splitlines()
+        mounts = done.stdout.splitlines()
         self._world.run(["tee", f"{LXC}/{node.name}/config"], stdin=configuration(node, mounts))
         self._world.run(["touch", f"{place}/complete"])
 
@@ -74,6 +76,12 @@ class Nodes:
 
     def start(self, node: Node) -> bool:
         """Whether it had to be started."""
+        wait_for(
+            f"the node {node.name} neither runs nor ends",
+            lambda: self._settled(node),
+            _STOP,
+            "Look what it waits for, or make the lab anew: scripts/lab reset",
+        )
         if self.running(node):
             return False
         log = f"/var/log/phoenix-lab/{node.name}.log"
@@ -87,13 +95,11 @@ class Nodes:
         """Until it has booted; what failed on it, if anything."""
         wait_for(
             f"the node {node.name} did not boot",
-            lambda: self._attach(node, ["test", "-S", "/run/dbus/system_bus_socket"]) == 0,
+            lambda: self._world.has(f"lxc.payload.{node.name}", "run/dbus/system_bus_socket"),
             _BOOT,
             f"Look at it: scripts/lab shell {node.name}",
         )
-        state = self._world.run(
-            [*self.attach(node), "systemctl", "is-system-running", "--wait"], check=False, timeout=_BOOT * 2
-        ).stdout.strip()
+        state = self._state(node, "--wait")
         if state == "running":
             return ""
         failed = self._world.run(
@@ -101,9 +107,20 @@ class Nodes:
         ).stdout
         return f"the node {node.name} is {state or 'not there'}: {failed.strip()}"
 
+    def _settled(self, node: Node) -> bool:
+        """Whether it runs or does not. One that ends may start again."""
+        if self.running(node):
+            return self._state(node) not in ("", "stopping", "initializing", "offline")
+        return not self._world.populated(f"lxc.monitor.{node.name}")
+
+    def _state(self, node: Node, *options: str) -> str:
+        done = self._world.run(
+            [*self.attach(node), "systemctl", "is-system-running", *options], check=False, timeout=_BOOT * 2
+        )
+        return done.stdout.strip()
+
     def running(self, node: Node) -> bool:
-        state = self._world.run(["lxc-info", "-P", LXC, "-n", node.name, "-sH"], check=False).stdout
-        return state.strip() == "RUNNING"
+        return self._world.populated(f"lxc.payload.{node.name}")
 
     def attach(self, node: Node) -> list[str]:
         return [
@@ -112,13 +129,10 @@ class Nodes:
             *("-v", "HOME=/root", "-v", "LANG=C.UTF-8", "--"),
         ]
 
-    def exec(self, node: Node, command: Sequence[str]) -> int:
+    def exec(self, node: Node, command: Sequence[str]) -> NoReturn:
         if not self.running(node):
             raise LabError(f"the node {node.name} does not run", "Start it: scripts/lab up")
-        return self._world.exec([*self.attach(node), *command])
-
-    def _attach(self, node: Node, command: Sequence[str]) -> int:
-        return self._world.run([*self.attach(node), *command], check=False).returncode
+        self._world.exec([*self.attach(node), *command])
 
     def _host_key(self, node: Node) -> tuple[str, str]:
         key = self._lab.folder / "ssh" / f"host_{node.name}"

@@ -17,6 +17,7 @@ from ..errors import LabError
 # program -> Debian's and Ubuntu's package
 PROGRAMS = {
     "ip": "iproute2",
+    "losetup": "mount",
     "mkfs.btrfs": "btrfs-progs",
     "mmdebstrap": "mmdebstrap",
     "nsenter": "util-linux",
@@ -26,22 +27,25 @@ PROGRAMS = {
     "zstd": "zstd",
 }
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def missing(which: Callable[[str], str | None] = lambda name: shutil.which(name, path=_SEARCH)) -> list[str]:
+def missing(which: Callable[[str], str | None] = shutil.which) -> list[str]:
     packages = {package for program, package in PROGRAMS.items() if which(program) is None}
     if not KEYRING.is_file():
         packages.add("debian-archive-keyring")
     return sorted(packages)
 
 
-def ensure() -> None:
+def need_root() -> None:
     if os.geteuid() != 0:
         raise LabError(
             "the lab makes namespaces, mounts and a network: it needs root",
             f"Run it so: sudo scripts/lab …{_install_hint(missing())}",
         )
+
+
+def ensure() -> None:
+    need_root()
     if not (packages := missing()):
         return
     if shutil.which("apt-get") is None:
@@ -55,11 +59,17 @@ def ensure() -> None:
     for command in (install, ["apt-get", "update", "-qq"], install):
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if command is install and done.returncode == 0:
-            return
-    raise LabError(
-        f"apt-get cannot install {' '.join(packages)}: {(done.stderr or done.stdout).strip()}",
-        "Mend apt's sources and run it again",
-    )
+            break
+    else:
+        raise LabError(
+            f"apt-get cannot install {' '.join(packages)}: {(done.stderr or done.stdout).strip()}",
+            "Mend apt's sources and run it again",
+        )
+    if packages := missing():
+        raise LabError(
+            f"apt-get says that {' '.join(packages)} is installed, but a program of it is not there",
+            f"Look at it: apt-get install --reinstall {' '.join(packages)}",
+        )
 
 
 def _install_hint(packages: list[str]) -> str:

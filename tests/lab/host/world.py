@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The namespaces that a lab lives in. All its processes are in one control group, so that nothing can outlive it: not a
-# daemon, not what a killed `up` had started. With the last process go the mounts, the network and the loop device.
+# The namespaces that a lab lives in. All its processes are below one control group, so that nothing can outlive it: not
+# a daemon, not what a killed `up` had started. With the last process go the mounts, the network and the loop device.
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import LabError
 from .lab import SOURCE, SOURCE_INSIDE, Lab
 
 INSIDE = Path(SOURCE_INSIDE)
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+# The lab's own processes are in this leaf: a group that hands its controllers down to nodes can have none itself. LXC
+# knows the name, and makes the nodes' groups beside it.
+_LEAF = "init.scope"
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 
 
@@ -34,6 +39,14 @@ def control_groups(mounts: Path = Path("/proc/self/mounts")) -> Path:
     )
 
 
+def own_group(groups: Path, process: Path = Path("/proc/self")) -> Path:
+    """The control group of this process."""
+    for line in (process / "cgroup").read_text().splitlines():
+        if line.startswith("0::/"):
+            return groups / line.removeprefix("0::/")
+    return groups
+
+
 class World:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -43,7 +56,8 @@ class World:
         """Start the lab's first process in namespaces of its own."""
         with log.open("ab") as output:
             subprocess.Popen(
-                self._within(["unshare", *_NAMESPACES, "--fork", "--propagation", "private", *argv]),
+                # Its group becomes the root that the namespace shows; settle() moves it from there.
+                self._joining(self._group, ["unshare", *_NAMESPACES, "--fork", "--propagation", "private", *argv]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -63,20 +77,54 @@ class World:
                 start_new_session=True,
             )
 
-    def adopt(self) -> None:
+    @contextlib.contextmanager
+    def adopted(self) -> Iterator[None]:
         """Make this process, and whatever it starts, one of the lab's: `down` finds what it leaves when killed."""
-        self._group.mkdir(exist_ok=True)
-        (self._group / "cgroup.procs").write_text("0")
+        before = own_group(self._group.parent)
+        (self._group / _LEAF).mkdir(parents=True, exist_ok=True)
+        (self._group / _LEAF / "cgroup.procs").write_text("0")
+        try:
+            yield
+        finally:
+            # A `down` that waits for this process shall not kill it.
+            (before / "cgroup.procs").write_text("0")
+
+    def settle(self) -> None:
+        while pids := self._processes(self._group):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    (self._group / _LEAF / "cgroup.procs").write_text(str(pid))
 
     @property
     def init(self) -> int | None:
         """The process that is number 1 inside, or None while there is no lab."""
-        for pid in self._processes(self._group):
+        for pid in [*self._processes(self._group / _LEAF), *self._processes(self._group)]:
             with contextlib.suppress(OSError):
                 for line in Path(f"/proc/{pid}/status").read_text().splitlines():
                     if line.startswith("NSpid:") and line.split()[2:] == ["1"]:
                         return pid
         return None
+
+    def populated(self, group: str) -> bool:
+        """Whether anything lives in a group of LXC's."""
+        for folder in self._groups(group):
+            with contextlib.suppress(OSError):
+                if "populated 1" in (folder / "cgroup.events").read_text().splitlines():
+                    return True
+        return False
+
+    def has(self, group: str, path: str) -> bool:
+        """Whether what lives in a group of LXC's sees that path below its root."""
+        for folder in self._groups(group):
+            for pid in self._processes(folder / _LEAF):
+                with contextlib.suppress(OSError):
+                    if Path(f"/proc/{pid}/root", path).exists():
+                        return True
+        return False
+
+    def _groups(self, group: str) -> list[Path]:
+        """LXC adds a number when one of that name is in the way."""
+        return [self._group / group, *self._group.glob(f"{group}-*")]
 
     def inside(self, argv: Sequence[str], *, only_network: bool = False) -> list[str]:
         """The command line that runs argv in the lab."""
@@ -111,11 +159,10 @@ class World:
             raise LabError(f"{' '.join(argv[:6])} failed in the lab: {(done.stderr or done.stdout).strip()}")
         return done
 
-    def exec(self, argv: Sequence[str]) -> int:
-        """Run argv in the lab at this terminal."""
-        return subprocess.run(
-            self._within(self.inside(argv)), env=_environment(INSIDE, os.environ), check=False
-        ).returncode
+    def exec(self, argv: Sequence[str]) -> NoReturn:
+        """Become argv in the lab, at this terminal."""
+        command = self._within(self.inside(argv))
+        os.execvpe(command[0], command, _environment(INSIDE, os.environ))
 
     def end(self, timeout: float = 20) -> bool:
         """Kill whatever lives in it and remove the control groups. Whether there was anything."""
@@ -135,8 +182,13 @@ class World:
         return True
 
     def _within(self, argv: Sequence[str]) -> list[str]:
-        """The command line that joins the lab's control group first."""
-        return ["sh", "-c", 'echo 0 >"$0" && exec "$@"', str(self._group / "cgroup.procs"), *argv]
+        """The command line that is one of the lab's processes."""
+        leaf = self._group / _LEAF
+        return self._joining(leaf if leaf.is_dir() else self._group, argv)
+
+    @staticmethod
+    def _joining(group: Path, argv: Sequence[str]) -> list[str]:
+        return ["sh", "-c", 'echo 0 >"$0" && exec "$@"', str(group / "cgroup.procs"), *argv]
 
     def _remove_groups(self, deadline: float) -> None:
         while self._group.is_dir():
@@ -178,7 +230,7 @@ def python(module: str, *arguments: str) -> list[str]:
 
 def _environment(package: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
     environment = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": PATH,
         "LANG": "C.UTF-8",
         "HOME": "/root",
         "PYTHONPATH": str(package.parent),

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Makes a node out of a copy of the image: its name, its network, its keys, its /etc/pve. Runs in the lab, on the copy's
-# files, before the node's first start.
+# Makes a node out of a copy of the image: its name, its network, its keys, its /etc/pve, the kernel that its GPUs show.
+# Runs in the lab, on the copy's files, before the node's first start.
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from ..gpu import Options, kernel
 from ..vendors import ca
 
 FILES = Path(__file__).resolve().parent / "files"
@@ -173,13 +174,20 @@ def _write(root: Path, name: str, text: str, mode: int = 0o644) -> None:
 
 
 def main() -> None:
-    """Identity as JSON on stdin; the copy's place and the authority's folder as arguments."""
-    root, authority = Path(sys.argv[1]), Path(sys.argv[2])
+    """Identity and GPUs as JSON on stdin; the copy's place, the authority's and the kernel's folder as arguments.
+
+    Prints what is mounted into the node, one line of LXC's configuration each.
+    """
+    root, authority, folder = map(Path, sys.argv[1:])
     data = json.load(sys.stdin)
-    identity = Identity(**{**data, "host_key": tuple(data["host_key"])})
+    gpus = Options(**data["gpus"])
+    identity = Identity(**{**data["identity"], "host_key": tuple(data["identity"]["host_key"])})
     os.umask(0o022)
     setup(root, identity)
     certify(root, identity, authority)
+    kernel.create(folder, kernel.Machine(identity.name, gpus.count, gpus.model, gpus.driver))
+    for mount in kernel.mounts(folder):
+        print(mount.lxc_entry)
 
 
 if __name__ == "__main__":

@@ -105,6 +105,9 @@ def processes(lab: Lab) -> list[str]:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if any(line.split("::")[-1].split("/")[1:2] == [f"phoenix-lab-{lab.name}"] for line in group.splitlines()):
+        # Without a command line it is dead, and waits for its parent.
+        if command and any(
+            line.split("::")[-1].split("/")[1:2] == [f"phoenix-lab-{lab.name}"] for line in group.splitlines()
+        ):
             found.append(f"{folder.name} {command}")
     return found

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from lab.host.world import control_groups
 from lab.smoke.running import RunningLab, traces
 
 NOTHING: dict[str, list[str]] = {
@@ -29,7 +32,7 @@ def test_up_is_idempotent_and_down_leaves_nothing(lab: RunningLab, other: Runnin
     before = other.exec("cat", "/proc/sys/kernel/random/boot_id")
     other.up()
     assert other.exec("cat", "/proc/sys/kernel/random/boot_id") == before
-    assert "other settings" in other.run("up", "--nodes", "2", check=False).stderr
+    assert "other settings: nodes 1, not 2" in other.run("up", "--nodes", "2", check=False).stderr
     # The other lab goes on undisturbed.
     assert other.down() == "The lab test-life is down.\n"
     assert traces(other.lab) == NOTHING
@@ -59,8 +62,39 @@ def test_the_nodes_see_each_other(lab: RunningLab, other: RunningLab) -> None:
     other.down()
 
 
+def test_up_brings_back_what_was_ended(lab: RunningLab, other: RunningLab) -> None:
+    other.up()
+    other.exec("touch", "/root/mark")
+    other.exec("systemctl", "poweroff", check=False)
+    other.up()
+    assert other.exec("ls", "/root/mark")
+    # As after a restart of the machine: no process is left, and the files are.
+    (control_groups() / "phoenix-lab-test-life/cgroup.kill").write_text("1")
+    assert "does not run any more" in other.run("status", check=False).stdout
+    assert "going on with what is in it" in other.up()
+    assert other.exec("ls", "/root/mark")
+    assert other.exec("systemctl", "is-system-running") == "running\n"
+    other.down()
+    assert traces(other.lab) == NOTHING
+
+
+def test_nodes_have_the_controllers_that_the_machine_has(lab: RunningLab) -> None:
+    offered = (control_groups() / "phoenix-lab-test/cgroup.controllers").read_text()
+    assert lab.exec("cat", "/sys/fs/cgroup/cgroup.controllers") == offered
+
+
+@pytest.mark.parametrize(
+    ("command", "rc"), [("exit 7", 7), ("kill -TERM $$", 143), ("exec /nowhere", 127)], ids=["exit", "signal", "none"]
+)
+def test_exec_ends_as_the_command_does(lab: RunningLab, command: str, rc: int) -> None:
+    assert lab.run("exec", "pve1", "--", "sh", "-c", command, check=False).returncode == rc
+
+
 def test_no_traffic_leaves_the_lab(lab: RunningLab) -> None:
     # Not even to this machine's own services beyond the lab: nothing is forwarded, no name is known.
     assert lab.run("exec", "pve1", "--", "getent", "hosts", "example.org", check=False).returncode == 2
+    for family in ("ipv4", "ipv6"):
+        setting = Path(f"/proc/sys/net/{family}/conf/{lab.lab.interface}/forwarding")
+        assert not setting.exists() or setting.read_text() == "0\n"
     refused = lab.run("exec", "pve1", "--", "ping", "-c", "1", "-W", "1", "192.0.2.1", check=False)
     assert refused.returncode != 0

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lab.errors import LabError
 from lab.host.lab import Lab
+from lab.host.settings import Wanted, recorded
 
 INVENTORY = Path(__file__).resolve().parents[4] / "inventories/lab"
 
@@ -26,6 +27,9 @@ INVENTORY = Path(__file__).resolve().parents[4] / "inventories/lab"
         ("a" * 21, "10.99.0.0/24", f"--name '{'a' * 21}' is no name for a lab"),
         ("lab", "10.99.0.1/24", "--subnet '10.99.0.1/24': 10.99.0.1/24 has host bits set"),
         ("lab", "10.99.0.0/16", "--subnet 10.99.0.0/16 is no private /24 network"),
+        ("lab", "127.0.0.0/24", "--subnet 127.0.0.0/24 is no private /24 network"),
+        ("lab", "169.254.3.0/24", "--subnet 169.254.3.0/24 is no private /24 network"),
+        ("lab", "240.0.0.0/24", "--subnet 240.0.0.0/24 is no private /24 network"),
         ("lab", "8.8.8.0/24", "--subnet 8.8.8.0/24 is no private /24 network"),
         ("lab", "fd00::/64", "--subnet 'fd00::/64': Expected 4 octets in 'fd00::'"),
     ],
@@ -51,10 +55,26 @@ def test_nodes() -> None:
     first, second = Lab().nodes(2)
     assert (first.name, first.address, first.hwaddr) == ("pve1", "10.99.0.10", "bc:24:63:00:ff:0a")
     assert (second.name, second.address, second.hwaddr) == ("pve2", "10.99.0.11", "bc:24:63:00:ff:0b")
-    with pytest.raises(LabError, match=r"--nodes 9 is not possible\. A lab has 1 to 8 nodes"):
-        Lab().nodes(9)
-    with pytest.raises(LabError, match="there is no node 'pve9'"):
-        Lab().node("pve9")
+
+
+def test_a_node_that_the_lab_has_not(tmp_path: Path) -> None:
+    lab = Lab(state_root=tmp_path)
+    with pytest.raises(LabError, match="the lab lab has no node 'pve9'"):
+        lab.node("pve9")
+    assert lab.node("pve2").address == "10.99.0.11"
+    lab.folder.mkdir()
+    lab.record.write_text(recorded(lab, Wanted(nodes=1)))
+    with pytest.raises(LabError, match=r"the lab lab has no node 'pve2'\. It has pve1"):
+        lab.node("pve2")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "1", "{}", '{"nodes": "many"}', "\0"])
+def test_a_record_that_is_none(tmp_path: Path, text: str) -> None:
+    lab = Lab(state_root=tmp_path)
+    assert lab.settings() is None
+    lab.folder.mkdir()
+    lab.record.write_text(text)
+    assert lab.settings() is None
 
 
 def test_the_inventory_of_the_checkout_points_at_the_default_lab() -> None:

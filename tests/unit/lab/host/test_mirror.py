@@ -75,6 +75,13 @@ def test_a_mirror_that_is_named_comes_first(tmp_path: Path) -> None:
     assert mirror.machine_mirror(tmp_path, "http://named.example/debian/") == "http://named.example/debian"
 
 
+@pytest.mark.parametrize("named", ["foo", "ftp://named.example/debian", "http://", "http:///debian"])
+def test_a_mirror_that_is_none(tmp_path: Path, named: str) -> None:
+    with pytest.raises(LabError) as caught:
+        mirror.machine_mirror(tmp_path, named)
+    assert str(caught.value) == f"PHOENIX_LAB_MIRROR {named!r} is no address. Give one like http://…/debian"
+
+
 class Upstream:
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
@@ -154,3 +161,13 @@ def test_half_a_file_is_none(tmp_path: Path, upstream: Upstream) -> None:
         upstream.cut = None
         assert get(f"{local}/pool/a_1%2b2.deb") == b"package"
     assert [file.name for file in (tmp_path / "pool").iterdir()] == ["a_1+2.deb"]
+
+
+def test_a_mirror_is_looked_at_before_anything_is_made_from_it(tmp_path: Path, upstream: Upstream) -> None:
+    with pytest.raises(LabError, match=rf"the Debian mirror {upstream.address} is not to be had: it has no sid"):
+        mirror.check(tmp_path, upstream.address, "sid")
+    mirror.check(tmp_path, upstream.address, "trixie")
+    upstream.close()
+    mirror.check(tmp_path, upstream.address, "trixie")
+    with pytest.raises(LabError, match=r"is not to be had: .*Connection refused"):
+        mirror.check(tmp_path / "empty", upstream.address, "trixie")
