@@ -1,0 +1,205 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection phoenix.hypervisor: can have breaking changes at any time.
+
+# NVIDIA's CUDA repository as one source of apt, whatever was there before, and the pins that keep a driver out.
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import typing as t
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_get import read_source
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_sources import has_entries, without_cuda
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import check_timeout
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Runner
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run as run_command
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._transfer import Transfer
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
+
+SOURCE = "/etc/apt/sources.list.d/nvidia-cuda.sources"
+KEY = "/etc/apt/keyrings/nvidia-cuda.asc"
+# Before the files of others: the first record that names a package decides.
+PINS = "/etc/apt/preferences.d/00-phoenix-nvidia.pref"
+KEY_NAME = "3bf863cc.pub"
+
+_MARK = "# Managed by phoenix.hypervisor.cuda_repository: changes are overwritten."
+_BLOCK = re.compile(r"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n.*\n-----END PGP PUBLIC KEY BLOCK-----\s*", re.DOTALL)
+
+# What a driver comes in, on Ubuntu, on Debian and in NVIDIA's repository. Not libnvidia-*, which would also bar the
+# NVIDIA Container Toolkit's libnvidia-container.
+DRIVER_PACKAGES = (
+    "nvidia-alternative*", "nvidia-compute-*", "nvidia-dkms*", "nvidia-driver*", "nvidia-egl*", "nvidia-firmware*",
+    "nvidia-fabricmanager*", "nvidia-headless*", "nvidia-installer-cleanup", "nvidia-kernel-*", "nvidia-legacy*",
+    "nvidia-modprobe", "nvidia-open*", "nvidia-opencl*", "nvidia-persistenced", "nvidia-prime*", "nvidia-settings*",
+    "nvidia-smi", "nvidia-suspend*", "nvidia-utils*", "nvidia-vaapi*", "nvidia-vdpau*", "nvidia-vulkan*",
+    "nvidia-xconfig",
+    "libnvidia-allocator*", "libnvidia-api*", "libnvidia-cfg*", "libnvidia-common*", "libnvidia-compiler*",
+    "libnvidia-compute*", "libnvidia-decode*", "libnvidia-egl*", "libnvidia-eglcore*", "libnvidia-encode*",
+    "libnvidia-extra*", "libnvidia-fbc*", "libnvidia-gl*", "libnvidia-gpucomp*", "libnvidia-ifr*", "libnvidia-ml*",
+    "libnvidia-ngx*", "libnvidia-nvvm*", "libnvidia-opencl*", "libnvidia-opticalflow*", "libnvidia-pkcs11*",
+    "libnvidia-present*", "libnvidia-ptxjitcompiler*", "libnvidia-rtcore*", "libnvidia-sandboxutils*",
+    "libcuda1*", "libcudadebugger1", "libnvcuvid1", "libnvoptix1", "libgl1-nvidia*", "libglx-nvidia*",
+    "libegl-nvidia*", "libgles-nvidia*", "cuda-drivers*", "firmware-nvidia-gsp*", "glx-alternative-nvidia",
+    "xserver-xorg-video-nvidia*",
+)  # fmt: skip
+TOOLKIT_PACKAGES = ("libnvidia-container*", "nvidia-container-*")
+
+
+def pins() -> str:
+    return f"""\
+{_MARK}
+
+Explanation: The driver comes from NVIDIA's runfile. A second one beside it breaks both.
+Package: {" ".join(DRIVER_PACKAGES)}
+Pin: version *
+Pin-Priority: -1
+
+Explanation: The NVIDIA Container Toolkit has a repository of its own, whose packages must not be mixed with these.
+Package: {" ".join(TOOLKIT_PACKAGES)}
+Pin: release l=NVIDIA CUDA
+Pin-Priority: -1
+"""
+
+
+def source(url: str, key: str) -> str:
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return f"""\
+{_MARK}
+# The key has sha256 {digest}
+Types: deb
+URIs: {url}
+Suites: /
+Signed-By: {KEY}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The module's options."""
+
+    url: str | None = None
+    key_url: str | None = None
+    timeout: int = 300
+
+
+class CudaRepository:
+    """One request, from arguments to result."""
+
+    def __init__(
+        self,
+        request: Request,
+        tree: Tree,
+        fetch: Callable[[str, str], str],
+        runner: Runner = run_command,
+        clock: Clock | None = None,
+        *,
+        check_mode: bool = False,
+    ) -> None:
+        self._request = request
+        self._tree = tree
+        check_timeout(request.timeout)
+        self._fetch = fetch
+        self._runner = runner
+        self._deadline = (clock or Clock()).deadline(request.timeout)
+        self._check_mode = check_mode
+
+    def run(self) -> dict[str, t.Any]:
+        wanted: dict[str, str | None] = {PINS: pins()}
+        if self._request.url is not None:
+            wanted |= self._repository(_checked(self._request.url))
+        before = {path: self._tree.text(path) if self._tree.exists(path) else None for path in wanted}
+        changed = {path: text for path, text in wanted.items() if text != before[path]}
+        if changed and not self._check_mode:
+            self._bring_about(changed, before)
+        return {
+            "changed": bool(changed),
+            "files": sorted(path for path, text in changed.items() if text is not None),
+            "removed": sorted(path for path, text in changed.items() if text is None),
+            "diff": [
+                {"before_header": path, "after_header": path, "before": before[path] or "", "after": text or ""}
+                for path, text in changed.items()
+            ],
+        }
+
+    def _bring_about(self, changed: Mapping[str, str | None], before: Mapping[str, str | None]) -> None:
+        # The pins and the key first: whoever runs apt meanwhile finds each source with its key, and no driver.
+        for path in sorted(changed, key=(PINS, KEY).__contains__, reverse=True):
+            self._write(path, changed[path])
+        if self._request.url is None:
+            return
+        try:
+            read_source(SOURCE, self._runner, self._deadline)
+        except PhoenixError:
+            # A source that apt cannot read makes every later `apt-get update` fail, and looks done to the next run.
+            for path in changed:
+                self._write(path, before[path])
+            raise
+
+    def _repository(self, url: str) -> dict[str, str | None]:
+        key = self._key(url)
+        return {**self._cleaned(url), KEY: key, SOURCE: source(url, key)}
+
+    def _cleaned(self, url: str) -> dict[str, str | None]:
+        """The files of others that have the repository, too, each without it; a file with nothing else in it goes."""
+        found: dict[str, str | None] = {}
+        for path in self._sources():
+            text = self._tree.text(path)
+            cleaned = without_cuda(path.rpartition("/")[2], text, url)
+            if cleaned != text:
+                goes = path != "/etc/apt/sources.list" and not has_entries(cleaned)
+                found[path] = None if goes else cleaned
+        return found
+
+    def _sources(self) -> list[str]:
+        folder = "/etc/apt/sources.list.d"
+        names = [name for name in self._tree.names(folder) if name.endswith((".list", ".sources"))]
+        paths = ["/etc/apt/sources.list", *(f"{folder}/{name}" for name in names)]
+        return [path for path in paths if path != SOURCE and self._tree.exists(path)]
+
+    def _key(self, url: str) -> str:
+        """The key as it lies there if it is the one that was noted, else the server's."""
+        there = self._tree.text(KEY)
+        if there and _BLOCK.fullmatch(there) and self._tree.text(SOURCE) == source(url, there):
+            return there
+        key_url = self._request.key_url or f"{url}{KEY_NAME}"
+        key = self._fetch("key_url", key_url)
+        if not _BLOCK.fullmatch(key):
+            raise PhoenixError(
+                f"key_url: {key_url} is no public key, but begins with {key[:40]!r}",
+                remedy="Correct url or key_url: NVIDIA's key lies beside its packages. Nothing was changed.",
+                code=Code.INPUT,
+            )
+        return key
+
+    def _write(self, path: str, text: str | None) -> None:
+        place = self._tree.resolve(path)
+        if text is None:
+            place.unlink(missing_ok=True)
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f".{place.name}.part")
+        part.write_text(text)
+        part.chmod(0o644)
+        part.replace(place)
+
+
+def _checked(url: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+/\S*", url):
+        raise invalid(
+            "url", url, "is no address of a repository",
+            "Write it like https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/.",
+        )  # fmt: skip
+    return url.rstrip("/") + "/"
+
+
+def manager(parameters: Mapping[str, t.Any], *, check_mode: bool) -> CudaRepository:
+    """For the machine that this runs on."""
+    return CudaRepository(Request(**parameters), Tree(Path("/")), Transfer(stall=30).text, check_mode=check_mode)

@@ -1,0 +1,238 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection phoenix.hypervisor: can have breaking changes at any time.
+
+# An image whose tag is resolved once: the digest that it had then is recorded and used from then on.
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import os
+import re
+import typing as t
+from pathlib import Path
+
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker import Docker, environment, last_line
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
+
+_REFERENCE = re.compile(
+    r"(?P<repository>(?:[\w.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
+    r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+# Tags that mean another image every few days.
+MOVING = frozenset({"latest", "nightly", "main", "master", "edge", "dev"})
+_PULL_PROBLEMS = (
+    (
+        r"manifest unknown|not found|does not exist|repository name must be",
+        "The registry has no such image",
+        "Correct the name and the tag.",
+    ),
+    (
+        r"toomanyrequests|rate limit",
+        "The registry refuses more downloads for now",
+        "Log in with `docker login`, use a mirror, or load the image from an archive.",
+    ),
+    (
+        r"denied|unauthorized|authentication required",
+        "The registry does not hand the image out",
+        "Log in with `docker login` inside the container.",
+    ),
+    (
+        r"no space left on device",
+        "The container's disk is full",
+        "Make its root file system larger; vLLM's image needs about 30 GB while it is unpacked.",
+    ),
+    (
+        r"no such host|dial tcp|i/o timeout|connection refused|TLS handshake|network is unreachable|EOF",
+        "The registry is not reached",
+        "Check the container's network and name server, or load the image from an archive.",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        found = _REFERENCE.fullmatch(text)
+        if not found:
+            raise invalid("image", text, "is no image", "Write it as repository:tag or repository:tag@sha256:digest.")
+        tag, digest = found["tag"] or "", found["digest"] or ""
+        return cls(found["repository"], tag or ("" if digest else "latest"), digest)
+
+    def __str__(self) -> str:
+        return self.repository + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+    @property
+    def short(self) -> str:
+        """The repository as Docker lists it."""
+        return re.sub(r"^(?:index\.)?docker\.io/(?:library/)?", "", self.repository)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    image: str | None
+    archive: str | None
+    record: str
+    timeout: float
+
+
+class PinnedImage:
+    def __init__(self, request: Request, docker: Docker, *, check_mode: bool, now: dt.datetime) -> None:
+        self._request = request
+        self._docker = docker
+        self._check_mode = check_mode
+        self._now = now
+        self._path = Path(request.record)
+
+    def run(self) -> dict[str, t.Any]:
+        record = self._read()
+        wanted = self._request.image or record.get("reference")
+        if not wanted and self._check_mode:
+            # The layer that records it may be made by the real run.
+            return {"changed": True, "reference": "", "image": "", "warnings": []}
+        if not wanted:
+            raise PhoenixError(
+                f"image: none is given, and {self._path} records none",
+                remedy="Name an image, or clone the container from a layer that has one.",
+                code=Code.INPUT,
+            )
+        reference = Reference.parse(wanted)
+        if record.get("reference") != str(reference):
+            record = {}
+        pinned = self._pin(reference, record)
+        result = {"changed": False, "reference": str(reference), "image": pinned, "warnings": self._warnings(reference)}
+        if problem := self._docker.problem():
+            if not self._check_mode:
+                self._docker.check()
+            return {**result, "changed": True, "warnings": [f"{problem}: nothing is known of images yet"]}
+        found = self._docker.image(pinned or str(reference))
+        if found and record.get("id") not in (None, found["Id"]):
+            raise PhoenixError(
+                f"{pinned} is {found['Id']} here, and {record['id']} was recorded",
+                remedy=f"Load the recorded image again, or remove {self._path} to accept this one.",
+                code=Code.VERIFICATION,
+            )
+        if not found:
+            result["changed"] = True
+            if self._check_mode:
+                return result
+            found = self._fetch(reference, pinned)
+        return self._recorded(result, reference, record, found)
+
+    def _warnings(self, reference: Reference) -> list[str]:
+        if not self._request.image or reference.digest or reference.tag not in MOVING:
+            return []
+        return [
+            f"{reference} means another image every few days, and is resolved once. Name a version, and best its digest"
+        ]
+
+    def _pin(self, reference: Reference, record: t.Mapping[str, str]) -> str:
+        """What is meant exactly, empty when the tag has never been resolved."""
+        if reference.digest:
+            return f"{reference.repository}@{reference.digest}"
+        return record.get("image", "")
+
+    def _fetch(self, reference: Reference, pinned: str) -> dict[str, t.Any]:
+        if self._request.archive:
+            name = f"{reference.short}:{reference.tag}" if reference.tag else str(reference)
+            return self._load(self._request.archive, name)
+        wanted = pinned or str(reference)
+        done = self._docker.call("pull", "--quiet", wanted, timeout=self._request.timeout)
+        if not done.ok:
+            raise _pull_failure(wanted, last_line(done))
+        return self._present(wanted, "docker pull")
+
+    def _load(self, archive: str, name: str) -> dict[str, t.Any]:
+        if not Path(archive).is_file():
+            raise PhoenixError(
+                f"archive: {archive} is not in this container",
+                remedy="Bring it there, for example with `pct push`, or mount its directory.",
+                code=Code.INPUT,
+            )
+        done = self._docker.call("load", "--quiet", "--input", archive, timeout=self._request.timeout)
+        if not done.ok:
+            raise PhoenixError(
+                f"archive: {archive} cannot be loaded: {last_line(done)}",
+                remedy="Make it again with `docker save`, and look at the disk's free space.",
+                code=Code.VERIFICATION,
+            )
+        found = self._docker.image(name)
+        if not found:
+            loaded = ", ".join(re.findall(r"Loaded image(?: ID)?: (\S+)", done.stdout)) or "nothing"
+            raise PhoenixError(
+                f"archive: {archive} has {loaded}, not {name}",
+                remedy=f"Save the right one with `docker save --output FILE {name}`, or correct the image's name.",
+                code=Code.INPUT,
+            )
+        return found
+
+    def _present(self, wanted: str, by: str) -> dict[str, t.Any]:
+        found = self._docker.image(wanted)
+        if not found:
+            raise PhoenixError(f"{wanted} is not there after {by}", remedy="See the journal of docker.service.")
+        return found
+
+    def _recorded(
+        self, result: dict[str, t.Any], reference: Reference, old: t.Mapping[str, str], found: t.Mapping[str, t.Any]
+    ) -> dict[str, t.Any]:
+        variables = environment(found)
+        digest = _digest(reference, found.get("RepoDigests") or ())
+        new = {
+            "reference": str(reference),
+            # An image out of an archive has no digest of a registry: its own identity says what it is.
+            "image": f"{reference.repository}@{digest}" if digest else f"{reference.short}:{reference.tag}",
+            "digest": digest,
+            "id": found["Id"],
+            "cuda": variables.get("CUDA_VERSION", ""),
+            "resolved": old.get("resolved") or self._now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        if new != old:
+            result["changed"] = True
+            if not self._check_mode:
+                self._write(new)
+        return {**result, **new}
+
+    def _read(self) -> dict[str, str]:
+        try:
+            found = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            # Half a file of somebody else's making; the image is resolved anew.
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _write(self, record: t.Mapping[str, str]) -> None:
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        new = self._path.with_name(f".{self._path.name}.new")
+        new.write_text(json.dumps(record, indent=2) + "\n")
+        os.replace(new, self._path)
+
+
+def _digest(reference: Reference, listed: t.Sequence[str]) -> str:
+    """The digest under which the image's own repository has it."""
+    if reference.digest:
+        return reference.digest
+    for text in listed:
+        repository, _at, digest = text.partition("@")
+        if Reference(repository).short == reference.short:
+            return digest
+    return ""
+
+
+def _pull_failure(wanted: str, text: str) -> PhoenixError:
+    for pattern, reason, remedy in _PULL_PROBLEMS:
+        if re.search(pattern, text):
+            return PhoenixError(f"{wanted}: {reason}: {text}", remedy=remedy, code=Code.VERIFICATION)
+    return PhoenixError(
+        f"{wanted} cannot be pulled: {text}", remedy="See the journal of docker.service.", code=Code.VERIFICATION
+    )

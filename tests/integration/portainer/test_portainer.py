@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The role portainer on a container of the lab.
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from integration.boxes import Box
+from lab.smoke.running import RunningLab
+
+PASSWORD = "a-very-secret-word"
+SERVER: dict[str, Any] = {"portainer_role": "server", "portainer_admin_password": PASSWORD}
+
+
+@pytest.fixture(scope="module")
+def bare(lab: RunningLab) -> Iterator[Box]:
+    one = Box(lab, 163).create()
+    yield one
+    one.destroy()
+
+
+@pytest.fixture(scope="module")
+def box(bare: Box) -> Box:
+    bare.converged("lxc_docker")
+    return bare
+
+
+def test_check_mode_predicts_where_nothing_is(bare: Box) -> None:
+    assert bare.converged("portainer").changes == []
+    assert bare.converged("portainer", "--check", **SERVER).changes == ["Have the image of Portainer"]
+
+
+def test_the_server(box: Box) -> None:
+    played = box.converged("portainer", "-v", **SERVER)
+    assert played.changes == ["Have the image of Portainer", "Run it", "Make it"]
+    assert PASSWORD not in played.output
+    assert box.converged("portainer", **SERVER).changes == []
+    assert box.converged("portainer", "--check", **SERVER).changes == []
+    assert box.run("docker inspect -f '{{.Config.Image}} {{.HostConfig.RestartPolicy.Name}}' portainer").startswith(
+        "portainer/portainer-ce@sha256:"
+    )
+    assert box.converged("portainer", portainer_server_port=9500, **SERVER).changes == ["Run it"]
+
+
+def test_the_agent(box: Box) -> None:
+    agent = {"portainer_role": "agent", "portainer_agent_secret": PASSWORD}
+    box.run("docker rm -f portainer")
+    assert PASSWORD not in box.converged("portainer", "-v", **agent).output
+    assert box.converged("portainer", **agent).changes == []
+    assert box.converged("portainer", tasks_from="verify", **agent).changes == []
+
+
+def test_a_short_password_is_refused(box: Box) -> None:
+    message = box.refused("portainer", portainer_role="server", portainer_admin_password="short")
+    assert message.startswith("portainer_admin_password: it is shorter than Portainer accepts.")
