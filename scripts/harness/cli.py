@@ -23,10 +23,15 @@ PARTS: dict[str, Callable[[Workbench, list[str]], None]] = {
     "inventory": inventory.run,
     "build": build.run,
     "lab": lab.run,
+    "roles": lab.run_roles,
 }
+
+# These run only when they are named: half an hour is too long for every run.
+ON_REQUEST = {"roles"}
 
 DESCRIPTION = f"""\
 Run the tests of this checkout: all parts, or those that are named ({", ".join(PARTS)}).
+The part roles runs only when it is named.
 What follows -- goes to pytest: scripts/test unit -- -k gpu
 
 Everything needed is set up on the first run, below $XDG_CACHE_HOME (default: ~/.cache) in phoenix-hypervisor;
@@ -40,11 +45,11 @@ def main(argv: list[str]) -> int:
         prog="scripts/test", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="part")
-    parts = parser.parse_args(words).parts or list(PARTS)
+    parts = parser.parse_args(words).parts or [name for name in PARTS if name not in ON_REQUEST]
     if unknown := [part for part in parts if part not in PARTS]:
         parser.error(f"no such part: {', '.join(unknown)}. There are: {', '.join(PARTS)}")
-    if arguments and parts not in (["unit"], ["lab"]):
-        parser.error("arguments after -- are for pytest: name the part unit or lab, alone, before them")
+    if arguments and parts not in (["unit"], ["lab"], ["roles"]):
+        parser.error("arguments after -- are for pytest: name the part unit, lab or roles, alone, before them")
 
     report = Report()
     try:

@@ -22,6 +22,13 @@ def run(bench: Workbench, arguments: list[str]) -> None:
     run_pytest(bench, "smoke", ["tests/lab/smoke"], prefix=as_root(bench))
 
 
+def run_roles(bench: Workbench, arguments: list[str]) -> None:
+    """The roles, in containers of a lab."""
+    # Installing packages may take longer than any other test does.
+    patient = ["-o", "faulthandler_timeout=1200"]
+    run_pytest(bench, "roles", [*patient, *(arguments or ["tests/integration"])], prefix=as_root(bench))
+
+
 def as_root(bench: Workbench) -> list[str]:
     """What to put before a command that works with a lab."""
     if os.geteuid() == 0:
