@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from lab.host.lab import Lab
@@ -74,6 +75,18 @@ class RunningLab:
         """What of the stand-in was called on the node so far."""
         text = self.shell("cat /var/log/phoenix-lab/calls.jsonl 2>/dev/null || true", node=node)
         return [json.loads(line) for line in text.splitlines()]
+
+
+def lab_for_tests(name: str, subnet: str) -> Iterator[RunningLab]:
+    """A lab while tests run. PHOENIX_LAB_TEST_NAME and PHOENIX_LAB_TEST_SUBNET take another one, for example one that
+    runs already; PHOENIX_LAB_KEEP=1 leaves it running, to look at and to run single tests again at once."""
+    running = RunningLab(
+        os.environ.get("PHOENIX_LAB_TEST_NAME", name), os.environ.get("PHOENIX_LAB_TEST_SUBNET", subnet)
+    )
+    running.up()
+    yield running
+    if not os.environ.get("PHOENIX_LAB_KEEP"):
+        running.down()
 
 
 def traces(lab: Lab) -> dict[str, list[str]]:
