@@ -110,8 +110,14 @@ class Nodes:
     def _settled(self, node: Node) -> bool:
         """Whether it runs or does not. One that ends may start again."""
         if self.running(node):
-            return self._state(node) not in ("", "stopping", "initializing", "offline")
+            return self._state(node) not in ("", "stopping", "initializing", "offline") and not self._about_to_end(node)
         return not self._world.populated(f"lxc.monitor.{node.name}")
+
+    def _about_to_end(self, node: Node) -> bool:
+        """Whether it was told to end, and logind still lets those who asked for it finish first."""
+        manager = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
+        asked = [*self.attach(node), "busctl", "get-property", *manager, "PreparingForShutdown"]
+        return self._world.run(asked, check=False, timeout=_BOOT).stdout.strip() == "b true"
 
     def _state(self, node: Node, *options: str) -> str:
         done = self._world.run(

@@ -65,9 +65,15 @@ def test_the_nodes_see_each_other(lab: RunningLab, other: RunningLab) -> None:
 def test_up_brings_back_what_was_ended(lab: RunningLab, other: RunningLab) -> None:
     other.up()
     other.exec("touch", "/root/mark")
+    boot_id = ("cat", "/proc/sys/kernel/random/boot_id")
+    before = other.exec(*boot_id)
+    # Something that is asked first: until it has finished, systemd still says that the node runs.
+    other.exec("systemd-run", "--quiet", "systemd-inhibit", "--mode=delay", "--what=shutdown", "sleep", "1000")
+    other.shell("until systemd-inhibit --list | grep -q sleep; do :; done")
     other.exec("systemctl", "poweroff", check=False)
     other.up()
     assert other.exec("ls", "/root/mark")
+    assert other.exec(*boot_id) != before
     # As after a restart of the machine: no process is left, and the files are.
     (control_groups() / "phoenix-lab-test-life/cgroup.kill").write_text("1")
     assert "does not run any more" in other.run("status", check=False).stdout
