@@ -144,8 +144,18 @@ class Api:
                     f"Download it (pveam download {found.group(1)} ...), or use one of {', '.join(sorted(volumes))}.",
                 )
 
-    def create(self, ctid: int, ostemplate: str, options: Mapping[str, str], *, timeout: float) -> Sequence[str]:
+    def create(
+        self,
+        ctid: int,
+        ostemplate: str,
+        options: Mapping[str, str],
+        *,
+        ssh_public_keys: Sequence[str] = (),
+        timeout: float,
+    ) -> Sequence[str]:
         params = {"vmid": ctid, "ostemplate": ostemplate, **options}
+        if ssh_public_keys:
+            params["ssh-public-keys"] = "\n".join(ssh_public_keys)
         return self._tasks.act(ctid, "post", (), params, timeout=timeout, repeat_task=False)
 
     def clone(

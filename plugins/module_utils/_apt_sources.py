@@ -4,8 +4,8 @@
 
 # PRIVATE to the collection phoenix.hypervisor: can have breaking changes at any time.
 
-# apt's lists of sources as text: which entries are NVIDIA's CUDA repository, and the same text without them. Every
-# other entry keeps its bytes. Nothing here reads or writes a file.
+# apt's lists of sources as text: the addresses in them, which entries are NVIDIA's CUDA repository, and the same text
+# without them. Every other entry keeps its bytes. Nothing here reads or writes a file.
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _CUDA_HOST = "developer.download.nvidia"
 _CUDA_PATH = "/compute/cuda"
 _MENTIONED = re.compile(rf"{re.escape(_CUDA_HOST)}\.\w+{_CUDA_PATH}")
 _ONE_LINE = re.compile(r"deb(?:-src)?\s+(?:\[[^\]]*\]\s+)?(?P<uri>\S+)(?P<rest>(?:\s+[^\s#]+)*)\s*(?:#.*)?")
+_OFF = ("no", "false", "without", "off", "disable", "0")
 _FIELD = re.compile(r"^(?P<key>[A-Za-z-]+):[ \t]*(?P<value>.*(?:\n[ \t]+.*)*)", re.MULTILINE)
 
 
@@ -47,6 +48,19 @@ def has_entries(text: str) -> bool:
     return any(line.strip() and not line.strip().startswith("#") for line in text.splitlines())
 
 
+def addresses(name: str, text: str) -> list[str]:
+    """The addresses of the repositories that a file of sources has switched on."""
+    if not name.endswith(".sources"):
+        entries = (_ONE_LINE.fullmatch(line.strip()) for line in text.splitlines())
+        return [entry["uri"] for entry in entries if entry]
+    found: list[str] = []
+    for stanza in _split(text):
+        fields = _fields(stanza)
+        on = "enabled" not in fields or fields["enabled"]["value"].strip().lower() not in _OFF
+        found += fields["uris"]["value"].split() if on and "uris" in fields else []
+    return found
+
+
 def _lines(text: str, url: str, *, is_ours: bool) -> Iterator[str]:
     for line in text.splitlines(keepends=True):
         entry = line.strip()
@@ -68,16 +82,24 @@ def _is_whole(words: list[str]) -> bool:
 
 
 def _stanzas(text: str, url: str, *, is_ours: bool) -> Iterator[str]:
-    for stanza in re.split(r"(?<=\n)(?=[ \t]*\n)", text):
+    for stanza in _split(text):
         kept = _stanza(stanza, url, is_ours=is_ours)
         if kept is not None:
             yield kept
 
 
+def _split(text: str) -> list[str]:
+    return re.split(r"(?<=\n)(?=[ \t]*\n)", text)
+
+
+def _fields(stanza: str) -> dict[str, re.Match[str]]:
+    return {found["key"].lower(): found for found in _FIELD.finditer(stanza)}
+
+
 def _stanza(stanza: str, url: str, *, is_ours: bool) -> str | None:
     if not has_entries(stanza):
         return stanza
-    fields = {found["key"].lower(): found for found in _FIELD.finditer(stanza)}
+    fields = _fields(stanza)
     uris = fields["uris"]["value"].split() if "uris" in fields else []
     others = [uri for uri in uris if not is_cuda_uri(uri, url)]
     if uris and not others:

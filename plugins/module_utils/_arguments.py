@@ -36,6 +36,7 @@ CONTAINER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
         "default": "present",
     },
     "ostemplate": _TEXT,
+    "ssh_public_keys": {**_TEXTS, "no_log": False},
     "clone": {
         "type": "dict",
         "options": {

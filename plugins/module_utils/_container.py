@@ -155,7 +155,13 @@ class Container:
         self._after.update(options)
         self._do(
             "created",
-            lambda: self._guests.create(self._ctid, self._arguments["ostemplate"], options, timeout=self._timeout),
+            lambda: self._guests.create(
+                self._ctid,
+                self._arguments["ostemplate"],
+                options,
+                ssh_public_keys=self._arguments.get("ssh_public_keys") or [],
+                timeout=self._timeout,
+            ),
         )
         if self._check_mode:
             return Guest(self._ctid, running=False, config=options)

@@ -15,7 +15,7 @@ import typing as t
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_get import read_source
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_get import SOURCES, Apt, source_files
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_sources import has_entries, without_cuda
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import check_timeout
@@ -107,8 +107,7 @@ class CudaRepository:
         self._tree = tree
         check_timeout(request.timeout)
         self._fetch = fetch
-        self._runner = runner
-        self._deadline = (clock or Clock()).deadline(request.timeout)
+        self._apt = Apt(runner, (clock or Clock()).deadline(request.timeout), tree)
         self._check_mode = check_mode
 
     def run(self) -> dict[str, t.Any]:
@@ -136,7 +135,7 @@ class CudaRepository:
         if self._request.url is None:
             return
         try:
-            read_source(SOURCE, self._runner, self._deadline)
+            self._apt.read_source(SOURCE)
         except PhoenixError:
             # A source that apt cannot read makes every later `apt-get update` fail, and looks done to the next run.
             for path in changed:
@@ -150,19 +149,15 @@ class CudaRepository:
     def _cleaned(self, url: str) -> dict[str, str | None]:
         """The files of others that have the repository, too, each without it; a file with nothing else in it goes."""
         found: dict[str, str | None] = {}
-        for path in self._sources():
+        for path in source_files(self._tree):
+            if path == SOURCE:
+                continue
             text = self._tree.text(path)
             cleaned = without_cuda(path.rpartition("/")[2], text, url)
             if cleaned != text:
-                goes = path != "/etc/apt/sources.list" and not has_entries(cleaned)
+                goes = path != SOURCES and not has_entries(cleaned)
                 found[path] = None if goes else cleaned
         return found
-
-    def _sources(self) -> list[str]:
-        folder = "/etc/apt/sources.list.d"
-        names = [name for name in self._tree.names(folder) if name.endswith((".list", ".sources"))]
-        paths = ["/etc/apt/sources.list", *(f"{folder}/{name}" for name in names)]
-        return [path for path in paths if path != SOURCE and self._tree.exists(path)]
 
     def _key(self, url: str) -> str:
         """The key as it lies there if it is the one that was noted, else the server's."""

@@ -15,11 +15,14 @@ import struct
 import tarfile
 import tempfile
 import typing as t
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker import Docker
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker_errors import explain
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._gpu import named, parse_assignment
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed, Runner
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run as run_command
 
@@ -49,17 +52,6 @@ def probe_image() -> bytes:
     return buffer.getvalue()
 
 
-def parse_gpus(texts: Iterable[str]) -> dict[int, str]:
-    """The node's GPUs by their minor number, from the kernel module's files."""
-    found = {}
-    for text in texts:
-        uuid = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
-        minor = re.search(r"^Device Minor:\s*(\d+)", text, re.MULTILINE)
-        if uuid and minor:
-            found[int(minor[1])] = uuid[1]
-    return found
-
-
 class DockerCheck:
     """The checks in their order; the first that fails says why. Nothing that they make is left."""
 
@@ -68,18 +60,20 @@ class DockerCheck:
         *,
         nvidia: bool = False,
         image: str = "",
-        gpus: Sequence[int] = (),
+        gpus: object = "none",
         root: Path = Path("/"),
         runner: Runner = run_command,
     ) -> None:
-        self.nvidia, self.image, self.gpus = nvidia, image, gpus
-        self.root, self.runner = root, runner
+        self.nvidia, self.image, self.assignment = nvidia, image, parse_assignment(gpus)
+        self.node, self.runner = Node(root), runner
+        self.docker = Docker(runner)
 
     def read(self) -> dict[str, t.Any]:
         """What can be told without starting anything."""
         self._service()
         info = self._info()
         return {
+            "assigned": sorted(self._assigned()),
             "version": info.get("ServerVersion", ""),
             "storage_driver": info.get("Driver", ""),
             "cgroup_driver": info.get("CgroupDriver", ""),
@@ -88,7 +82,7 @@ class DockerCheck:
 
     def read_if_installed(self) -> dict[str, t.Any]:
         """For check mode, where Docker itself may come only with the real run."""
-        return self.read() if self._ask("docker", "--version").ok else {}
+        return self.read() if self.docker.call("--version").ok else {}
 
     def run(self) -> dict[str, t.Any]:
         found = self.read()
@@ -114,7 +108,7 @@ class DockerCheck:
             )  # fmt: skip
 
     def _info(self) -> dict[str, t.Any]:
-        done = self._ask("docker", "info", "--format", "{{json .}}")
+        done = self.docker.call("info", "--format", "{{json .}}")
         if not done.ok:
             raise _failed("docker info", done)
         info: dict[str, t.Any] = json.loads(done.stdout)
@@ -147,29 +141,36 @@ class DockerCheck:
         with tempfile.NamedTemporaryFile(suffix=".tar") as file:
             file.write(probe_image())
             file.flush()
-            done = self._ask("docker", "import", "--change", 'CMD ["/probe"]', file.name, PROBE)
+            done = self.docker.call("import", "--change", 'CMD ["/probe"]', file.name, PROBE)
         if not done.ok:
             raise _failed("docker import", done)
         try:
-            done = self._ask("docker", "run", "--rm", PROBE)
+            done = self.docker.call("run", "--rm", PROBE)
             if not done.ok:
                 raise _failed("docker run of an image with a single program", done)
         finally:
-            self._ask("docker", "image", "rm", "--force", PROBE)
+            self.docker.call("image", "rm", "--force", PROBE)
 
     def _check_gpus(self) -> dict[str, t.Any]:
-        expected = self._expected()
+        expected = set(self._assigned().values())
         # The command that a user would try first, as the seed has it.
-        shown = self._smi("docker", "run", "--rm", "--gpus", "all", self.image, "nvidia-smi")
+        shown = self._smi("run", "--rm", "--gpus", "all", self.image, "nvidia-smi")
         self._compare("--device nvidia.com/gpu=all", expected, self._listed(
-            "docker", "run", "--rm", "--device", "nvidia.com/gpu=all", self.image))  # fmt: skip
+            "run", "--rm", "--device", "nvidia.com/gpu=all", self.image))  # fmt: skip
         self._while_running(lambda: self._watch(expected))
         return {"gpus": sorted(expected), "nvidia_smi": shown}
 
-    def _expected(self) -> set[str]:
-        files = sorted((self.root / "proc/driver/nvidia/gpus").glob("*/information"))
-        known = parse_gpus(file.read_text() for file in files)
-        missing = [gpu for gpu in self.gpus if gpu not in known]
+    def _assigned(self) -> dict[int, str]:
+        """The assigned GPUs with their UUIDs, by the list of the node's driver, which every container can read."""
+        known = {gpu.index: gpu.uuid for gpu in self.node.gpus() if gpu.uuid}
+        assigned = named(self.assignment, known)
+        if self.assignment == "all" and not known:
+            raise PhoenixError(
+                "lxc_docker_gpus: all GPUs are assigned, and the node's driver lists none",
+                remedy="Correct the assignment, or see on the node with nvidia-smi why the GPUs are lost.",
+                code=Code.VERIFICATION,
+            )
+        missing = [gpu for gpu in assigned if gpu not in known]
         if missing:
             raise PhoenixError(
                 f"lxc_docker_gpus: the node's driver knows no GPU {', '.join(map(str, missing))}, only "
@@ -177,25 +178,23 @@ class DockerCheck:
                 remedy="Correct the assignment, or see on the node with nvidia-smi why the GPU is lost.",
                 code=Code.VERIFICATION,
             )
-        return {known[gpu] for gpu in self.gpus}
+        return {gpu: known[gpu] for gpu in assigned}
 
     def _while_running(self, check: Callable[[], None]) -> None:
-        self._ask("docker", "rm", "--force", _WATCHED)
+        self.docker.call("rm", "--force", _WATCHED)
         try:
-            done = self._ask(
-                "docker", "run", "--detach", "--gpus", "all", "--name", _WATCHED, self.image, "sleep", "300"
-            )
+            done = self.docker.call("run", "--detach", "--gpus", "all", "--name", _WATCHED, self.image, "sleep", "300")
             if not done.ok:
                 raise _failed("docker run --detach --gpus all", done)
             check()
         finally:
-            self._ask("docker", "rm", "--force", _WATCHED)
+            self.docker.call("rm", "--force", _WATCHED)
 
     def _watch(self, expected: set[str]) -> None:
-        self._compare("--gpus all", expected, self._listed("docker", "exec", _WATCHED))
+        self._compare("--gpus all", expected, self._listed("exec", _WATCHED))
         self._ask("systemctl", "daemon-reload")
         try:
-            self._compare("--gpus all", expected, self._listed("docker", "exec", _WATCHED))
+            self._compare("--gpus all", expected, self._listed("exec", _WATCHED))
         except PhoenixError as error:
             raise PhoenixError(
                 f"after systemctl daemon-reload a running container has lost its GPUs: {error.reason}",
@@ -204,11 +203,11 @@ class DockerCheck:
                 code=Code.VERIFICATION,
             ) from None
 
-    def _listed(self, *argv: str) -> set[str]:
-        return set(_UUID.findall(self._smi(*argv, "nvidia-smi", "-L")))
+    def _listed(self, *words: str) -> set[str]:
+        return set(_UUID.findall(self._smi(*words, "nvidia-smi", "-L")))
 
-    def _smi(self, *argv: str) -> str:
-        done = self._ask(*argv)
+    def _smi(self, *words: str) -> str:
+        done = self.docker.call(*words)
         if not done.ok or _SMI_FAILURES.search(done.stdout + done.stderr):
             raise _failed(done.command, done)
         return done.stdout

@@ -47,6 +47,9 @@ _OLDEST_DRIVER = {
     "13.2": "595.45.04",
 }
 
+# What vLLM takes of a GPU where nothing is said: the default of the role vllm_server.
+_VLLM_SHARE = 0.9
+
 
 def assignments(view: View) -> Iterator[Problem]:
     for entry in view.containers.values():
@@ -167,7 +170,8 @@ def gpu_memory(view: View) -> Iterator[Problem]:
     shares: dict[tuple[str, int], list[tuple[int, float]]] = {}
     for entry in view.at_boot():
         vllm = vllm_settings(entry.fit)
-        share, node = vllm.get("gpu_memory_utilization"), view.node_of(entry)
+        default = _VLLM_SHARE if entry.fit.get("application_script") == "vllm_server" else None
+        share, node = vllm.get("gpu_memory_utilization", default), view.node_of(entry)
         if share is not None and node is not None:
             # Of more GPUs than the model is spread over, vLLM takes the first ones.
             for gpu in (_gpus(entry) or ())[: vllm.get("tensor_parallel_size", 1)]:
@@ -193,5 +197,19 @@ def memory(view: View) -> Iterator[Problem]:
                           f"{have}", "Lower memory_mb of some, or do not start all of them at boot.")  # fmt: skip
 
 
-ERRORS: tuple[Rule, ...] = (assignments, tensor_parallel, one_engine_setting, driver_versions, cuda_fits)
+def build_memory(view: View) -> Iterator[Problem]:
+    for entry in view.containers.values():
+        wanted, usual = entry.fit.get("build_memory_mb"), entry.fit.get("memory_mb")
+        if wanted is None:
+            continue
+        if entry.raw.get("is_template", False) is False:
+            yield entry.problem(("build_memory_mb",), wanted, "only a layer is built, and this is none",
+                                "Remove it, or set is_template to true.")  # fmt: skip
+        elif usual is not None and wanted <= usual:
+            yield entry.problem(("build_memory_mb",), wanted,
+                                f"{wanted} MiB are no more than memory_mb, which is {usual}",
+                                f"Write more than {usual}, or remove it.")  # fmt: skip
+
+
+ERRORS: tuple[Rule, ...] = (assignments, tensor_parallel, one_engine_setting, driver_versions, cuda_fits, build_memory)
 WARNINGS: tuple[Rule, ...] = (gpu_memory, memory)

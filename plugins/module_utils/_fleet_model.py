@@ -23,6 +23,10 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._yaml_text impo
 Document = Mapping[str, t.Any]
 
 DEFAULT_NODE = "pve1"
+# What the playbooks do for a container when its features name it.
+FEATURES = ("base_setup", "nvidia", "docker", "vllm")
+# As many depths as the playbook containers.yml plays.
+DEPTHS = 8
 
 # JSON key -> argument of lxc_container
 _OPTIONS = {
@@ -39,6 +43,7 @@ _NETWORK = ("name", "bridge", "ip", "gw", "hwaddr", "firewall", "tag", "mtu")
 # JSON key -> key of Container.settings
 _SETTINGS = {
     "application_script": "application",
+    "build_memory_mb": "build_memory_mb",
     "portainer_role": "portainer_role",
     "ports": "ports",
     "health_check": "health_check",
@@ -155,28 +160,39 @@ def children(fleet: Fleet, ctid: int) -> list[int]:
     return sorted(child.ctid for child in fleet.containers.values() if child.parent == ctid)
 
 
-def depth(fleet: Fleet, ctid: int) -> int:
-    """How many containers stand above it, 0 for what is made from a template file."""
-    level = 0
-    parent = fleet.containers[ctid].parent
-    while parent is not None and parent in fleet.containers:
-        level += 1
-        if level > len(fleet.containers):
-            raise _circle(fleet)
-        parent = fleet.containers[parent].parent
-    return level
+def depths(fleet: Fleet) -> dict[int, int]:
+    """How many containers are made before each, one after the other: what it is cloned from, what it depends on."""
+    before: dict[int, set[int]] = {}
+    for container in fleet.containers.values():
+        parent = set() if container.parent is None else {container.parent}
+        needed = parent | set(container.settings.get("dependencies", ()))
+        before[container.ctid] = needed & fleet.containers.keys()
+    try:
+        return levels(before)
+    except graphlib.CycleError:
+        raise _circle(before) from None
 
 
-def order(fleet: Fleet) -> list[int]:
-    """Every container after its parent: by depth, then by id."""
-    return sorted(fleet.containers, key=lambda ctid: (depth(fleet, ctid), ctid))
+def levels(before: Mapping[int, Collection[int]]) -> dict[int, int]:
+    """How long the longest way is to each, given what comes directly before it."""
+    found: dict[int, int] = {}
+    for node in graphlib.TopologicalSorter(before).static_order():
+        found[node] = max((found[other] + 1 for other in before[node]), default=0)
+    return found
 
 
-def _circle(fleet: Fleet) -> PhoenixError:
-    parents = {ctid: [container.parent] for ctid, container in fleet.containers.items() if container.parent is not None}
+def all_features(fleet: Fleet, ctid: int) -> list[str]:
+    """The features of a container and of the layers that it is made from, the lowest layer's first."""
+    container = fleet.containers[ctid]
+    parent = container.parent
+    below = [] if parent is None or parent not in fleet.containers else all_features(fleet, parent)
+    return [*below, *(feature for feature in container.features if feature not in below)]
+
+
+def _circle(before: Mapping[int, Collection[int]]) -> PhoenixError:
     return PhoenixError(
-        "containers are cloned from each other in a circle: " + "; ".join(around(circle) for circle in cycles(parents)),
-        remedy="Give one of them another parent (clone_from_template_ctid), or none.",
+        "containers wait for each other in a circle: " + "; ".join(around(circle) for circle in cycles(before)),
+        remedy="Give one of them another parent (clone_from_template_ctid), or take away a dependency.",
         code=Code.INPUT,
     )
 

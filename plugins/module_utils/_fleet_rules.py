@@ -21,7 +21,13 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils import (
     _schema,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet import Problem
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model import around, cycles
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model import (
+    DEPTHS,
+    FEATURES,
+    around,
+    cycles,
+    levels,
+)
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_view import (
     PARENT_KEYS,
     Rule,
@@ -165,11 +171,35 @@ def dependencies(view: View) -> Iterator[Problem]:
                 yield view.containers[ctid].problem(("dependencies", index), str(other),
                                                     f"there is no container {other} to depend on",
                                                     "Add it to lxc_configs, or remove it from the list.")  # fmt: skip
-    for circle in cycles(needed):
-        index = needed[circle[0]].index((*circle, circle[0])[1])
-        yield view.containers[circle[0]].problem(("dependencies", index), str(needed[circle[0]][index]),
-                                                 f"a circle: {around(circle)}, each waits for the next",
-                                                 "Remove one of these dependencies.")  # fmt: skip
+    before = {ctid: {*needed[ctid], *_parent(view, ctid)} for ctid in needed}
+    for circle in cycles(before):
+        edges = zip(circle, [*circle[1:], circle[0]], strict=True)
+        # A circle of parents alone is no_circles' to report.
+        waiting = next(((ctid, other) for ctid, other in edges if other in needed[ctid]), None)
+        if waiting is not None:
+            ctid, other = waiting
+            yield view.containers[ctid].problem(("dependencies", needed[ctid].index(other)), str(other),
+                                                f"a circle: {around(circle)}, each waits for the next",
+                                                "Remove one of these dependencies.")  # fmt: skip
+    if not cycles(before):
+        yield from _too_deep(view, before)
+
+
+def _too_deep(view: View, before: dict[int, set[int]]) -> Iterator[Problem]:
+    known = {ctid: others & before.keys() for ctid, others in before.items()}
+    for ctid, level in levels(known).items():
+        if level == DEPTHS:
+            entry = view.containers[ctid]
+            key = "dependencies" if "dependencies" in entry.raw else entry.parent_key
+            yield entry.problem((key,), entry.raw.get(key),
+                                f"{level} containers have to be made before it, one after the other, and at most "
+                                f"{DEPTHS - 1} can be",
+                                "Clone it from a layer nearer to the template, or let it depend on less.")  # fmt: skip
+
+
+def _parent(view: View, ctid: int) -> tuple[int, ...]:
+    parent = view.containers[ctid].parent
+    return () if parent is None else (parent,)
 
 
 def same_privilege(view: View) -> Iterator[Problem]:
@@ -251,6 +281,17 @@ def parents_are_near(view: View) -> Iterator[Problem]:
                                 "under an id of its own.")  # fmt: skip
 
 
+def features_are_known(view: View) -> Iterator[Problem]:
+    for entry in view.containers.values():
+        features = entry.fit.get("features")
+        known = {*FEATURES, *(["portainer"] if entry.fit.get("portainer_role") in ("server", "agent") else [])}
+        for index, feature in enumerate(features if isinstance(features, list) else ()):
+            if feature not in known:
+                yield entry.problem(("features", index), feature, f'nothing is done for the feature "{feature}"',
+                                    f"The playbooks know {', '.join(FEATURES)}; give the container a play of your "
+                                    "own, or remove it.")  # fmt: skip
+
+
 ERRORS: tuple[Rule, ...] = (
     parents_exist,
     one_parent_key,
@@ -268,4 +309,4 @@ ERRORS: tuple[Rule, ...] = (
     *_fleet_network_rules.ERRORS,
     *_fleet_gpu_rules.ERRORS,
 )
-WARNINGS: tuple[Rule, ...] = (*_fleet_network_rules.WARNINGS, *_fleet_gpu_rules.WARNINGS)
+WARNINGS: tuple[Rule, ...] = (features_are_known, *_fleet_network_rules.WARNINGS, *_fleet_gpu_rules.WARNINGS)

@@ -98,6 +98,11 @@ def parse_assignment(value: object) -> Assignment:
     return tuple(sorted(indices))
 
 
+def named(assignment: Assignment, known: Iterable[int]) -> tuple[int, ...]:
+    """The indices of an assignment; all are those that are known where it is asked."""
+    return tuple(sorted(known)) if assignment == "all" else assignment
+
+
 def wanted_devices(
     assignment: Assignment,
     capabilities: Sequence[int] | None,
@@ -106,16 +111,15 @@ def wanted_devices(
 ) -> tuple[Device, ...]:
     """The devices of an assignment, each proven to be on the node. No capabilities named: all that the node has."""
     present = _minors(nodes, r"/dev/nvidia(\d+)")
-    if assignment == "all":
-        if not present:
-            raise _not_ready("/dev/nvidia0", "does not exist", "gpus: all needs at least one GPU on the node")
-        assignment = tuple(present)
-    if not assignment:
+    if assignment == "all" and not present:
+        raise _not_ready("/dev/nvidia0", "does not exist", "gpus: all needs at least one GPU on the node")
+    indices = named(assignment, present)
+    if not indices:
         return ()
     majors = {name: major for major, name in drivers.items()}
     devices = [
         _proven(nodes, f"/dev/nvidia{index}", STATIC_MAJOR, index, f"the node has: {_numbers(present)}")
-        for index in assignment
+        for index in indices
     ]
     devices.append(_proven(nodes, "/dev/nvidiactl", STATIC_MAJOR, 255))
     devices.append(_proven(nodes, "/dev/nvidia-uvm", majors.get("nvidia-uvm"), 0))

@@ -116,7 +116,15 @@ class Guests(t.Protocol):
     def check_place(self, *, storages: Sequence[str], bridges: Sequence[str], ostemplate: str | None) -> None:
         """Raise if a storage, bridge or template that is about to be used is not there."""
 
-    def create(self, ctid: int, ostemplate: str, options: Mapping[str, str], *, timeout: float) -> Sequence[str]: ...
+    def create(
+        self,
+        ctid: int,
+        ostemplate: str,
+        options: Mapping[str, str],
+        *,
+        ssh_public_keys: Sequence[str] = (),
+        timeout: float,
+    ) -> Sequence[str]: ...
 
     def clone(
         self,

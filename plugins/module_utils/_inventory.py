@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet import Container, Fleet
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model import children, depth
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model import all_features, children, depths
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._yaml_text import Template, to_yaml
 
 # Stays as it is for ever: what earlier versions have generated is known by it.
@@ -26,6 +26,7 @@ NOT_IN_A_GROUP_NAME = re.compile(r"[^A-Za-z0-9_]")
 
 def inventory(fleet: Fleet, sources: Sequence[str]) -> dict[str, str]:
     """The text of every file of the inventory, by its path below the inventory's folder."""
+    levels = depths(fleet)
     files: dict[str, Mapping[str, t.Any]] = {
         HOSTS: _hosts(fleet),
         f"group_vars/all/{VARIABLES}": {f"phoenix_{key}": value for key, value in fleet.settings.items()},
@@ -40,7 +41,7 @@ def inventory(fleet: Fleet, sources: Sequence[str]) -> dict[str, str]:
     for node in fleet.nodes.values():
         files[f"host_vars/{node.name}/{VARIABLES}"] = {"ansible_host": node.address}
     for container in fleet.containers.values():
-        files[f"host_vars/{container.name}/{VARIABLES}"] = _variables(fleet, container)
+        files[f"host_vars/{container.name}/{VARIABLES}"] = _variables(fleet, container, levels[container.ctid])
     return {path: _text(files[path], sources) for path in sorted(files) if files[path]}
 
 
@@ -51,16 +52,17 @@ def is_generated(data: bytes) -> bool:
 
 def _hosts(fleet: Fleet) -> dict[str, t.Any]:
     groups: dict[str, dict[str, t.Any]] = {"phoenix_nodes": {node: {} for node in fleet.nodes}}
+    levels = depths(fleet)
     for container in fleet.containers.values():
-        for group in _groups(fleet, container):
+        for group in _groups(container, levels[container.ctid]):
             groups.setdefault(group, {})[container.name] = {}
     return {"all": {"children": {group: {"hosts": hosts} for group, hosts in groups.items()}}}
 
 
-def _groups(fleet: Fleet, container: Container) -> Iterator[str]:
+def _groups(container: Container, level: int) -> Iterator[str]:
     yield "phoenix_containers"
     yield "phoenix_layers" if container.is_layer else "phoenix_applications"
-    yield f"phoenix_depth_{depth(fleet, container.ctid)}"
+    yield f"phoenix_depth_{level}"
     yield f"ct_{container.ctid}"
     yield _group("phoenix_on", container.node)
     for feature in container.features:
@@ -71,15 +73,16 @@ def _group(kind: str, name: str) -> str:
     return f"{kind}_{NOT_IN_A_GROUP_NAME.sub('_', name)}"
 
 
-def _variables(fleet: Fleet, container: Container) -> dict[str, t.Any]:
+def _variables(fleet: Fleet, container: Container, level: int) -> dict[str, t.Any]:
     variables: dict[str, t.Any] = {f"phoenix_{key}": value for key, value in container.settings.items()}
     if "dependencies" in container.settings:
         variables["phoenix_dependencies"] = _names(fleet, container.settings["dependencies"])
     variables |= {
+        "phoenix_all_features": all_features(fleet, container.ctid),
         "phoenix_children": _names(fleet, children(fleet, container.ctid)),
         "phoenix_container": container.options,
         "phoenix_ctid": container.ctid,
-        "phoenix_depth": depth(fleet, container.ctid),
+        "phoenix_depth": level,
         "phoenix_features": container.features,
         "phoenix_gpus": container.gpus or "none",
         "phoenix_is_layer": container.is_layer,

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker import Docker
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed, Runner
 
@@ -48,7 +49,7 @@ class Clean:
 
     def __init__(self, root: Path, runner: Runner, *, images: Sequence[str]) -> None:
         self._root = root
-        self._run = runner
+        self._client = Docker(runner)
         self._images = images
 
     def run(self, *, check_mode: bool) -> list[str]:
@@ -94,7 +95,7 @@ class Clean:
         return sorted(self._docker(*arguments).stdout.split("\n")[:-1]) if self._has_docker() else []
 
     def _docker(self, *arguments: str) -> Completed:
-        done = self._run(["docker", *arguments], timeout=120)
+        done = self._client.call(*arguments)
         if not done.ok:
             raise PhoenixError(
                 f"docker {' '.join(arguments[:2])} failed: {done.stderr.strip()}",

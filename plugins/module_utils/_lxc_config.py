@@ -295,7 +295,7 @@ class ConfigWriter:
         """Replace the file that had the expected digest; anything else on disk is somebody's newer work."""
         with self._locked():
             self._check(self._current(), expected_digest)
-            self._replace(new.render())
+            replace_file(self._config, new.render())
 
     def _current(self) -> ConfigFile:
         try:
@@ -321,22 +321,24 @@ class ConfigWriter:
     def _locked(self) -> t.ContextManager[None]:
         return _Flock(self._flock, self._holder, self._clock)
 
-    def _replace(self, data: bytes) -> None:
-        temporary = self._config.with_name(f"{self._config.name}.tmp.{os.getpid()}")
-        try:
-            # pmxcfs knows one mode only and refuses chmod, so the mode is right from the first moment.
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
-            temporary.replace(self._config)
-        except OSError as error:
-            # Where the file could not be written, its remains cannot always be removed either.
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise _unwritable(self._config, error) from error
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file of /etc/pve: whole or not at all."""
+    temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
+    try:
+        # pmxcfs knows one mode only and refuses chmod, so the mode is right from the first moment.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+        temporary.replace(path)
+    except OSError as error:
+        # Where the file could not be written, its remains cannot always be removed either.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> PhoenixError:
+def unwritable(path: Path, error: OSError) -> PhoenixError:
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return PhoenixError(
             f"{path.parent} is read-only: {error.strerror}",

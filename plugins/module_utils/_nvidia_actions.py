@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_get import purge_command
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia import (
     dkms_status,
@@ -31,8 +32,6 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Com
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
 _LOG_TAIL = 20
-# Never a question, and some patience with an apt that runs on its own just after boot.
-_APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=120")
 
 
 class Actions:
@@ -56,19 +55,19 @@ class Actions:
         """Ask apt what a purge would take along, and refuse if that is more than driver packages."""
         if not packages:
             return
-        simulated = self._target.run([*_APT, "--simulate", "purge", "--", *packages], timeout=120)
+        simulated = self._target.run(purge_command(packages, simulate=True), timeout=120)
         if not simulated.ok:
             raise PhoenixError(
-                f"apt cannot purge {', '.join(packages)} on {self._target.name}: {_last_line(simulated)}",
+                f"apt cannot purge {', '.join(packages)} on {self._target.name}: {simulated.last_line}",
                 remedy="Bring apt back in order (`apt-get --fix-broken install`, `dpkg --audit`). Nothing was changed.",
             )
         check_removals(simulated_removals(simulated.stdout), packages)
 
     def purge(self, packages: Sequence[str]) -> None:
-        done = self._act([*_APT, "--yes", "--quiet", "purge", "--", *packages])
+        done = self._act(purge_command(packages, simulate=False))
         if not done.ok:
             raise PhoenixError(
-                f"apt could not purge {', '.join(packages)} on {self._target.name}: {_last_line(done)}",
+                f"apt could not purge {', '.join(packages)} on {self._target.name}: {done.last_line}",
                 remedy="Run the command by hand there, correct what it says, and run again.",
                 stdout=done.stdout,
                 stderr=done.stderr,
@@ -96,7 +95,7 @@ class Actions:
         output = (text or done.stdout + done.stderr).splitlines()[-_LOG_TAIL:]
         return PhoenixError(
             f"the NVIDIA installer {what} {self._target.name} (exit code {done.rc}): "
-            f"{' '.join(lines) or _last_line(done)}",
+            f"{' '.join(lines) or done.last_line}",
             remedy=f"{failure_remedy([*lines, *output])} The log is {log} on {self._target.name}.",
             log_tail=output,
         )
@@ -108,7 +107,7 @@ class Actions:
             if not done.ok:
                 log = f"/var/lib/dkms/nvidia/{version}/build/make.log"
                 raise PhoenixError(
-                    f"DKMS cannot build nvidia/{version} for kernel {kernel.release}: {_last_line(done)}",
+                    f"DKMS cannot build nvidia/{version} for kernel {kernel.release}: {done.last_line}",
                     remedy=f"Read {log}; use a newer driver, or pin or remove that kernel.",
                     code=Code.VERIFICATION,
                     log_tail=(self._target.tree.text(log) or done.stdout + done.stderr).splitlines()[-_LOG_TAIL:],
@@ -169,8 +168,3 @@ def _stamp(tree: Tree, path: str) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_mtime_ns, status.st_size
-
-
-def _last_line(done: Completed) -> str:
-    lines = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
-    return lines[-1].strip()

@@ -15,6 +15,7 @@ import re
 import typing as t
 from collections.abc import Iterator
 
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_get import candidates
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia import expected_identity
@@ -164,8 +165,7 @@ class NodeCheck:
         names = {kind: f"{kind}-headers-{kernel}" for kind in _DEFAULT_HEADERS}
         known = {name for name in names.values() if self._node.package_version(name)}
         if not known:
-            policy = self._runner(["apt-cache", "policy", "--", *names.values()], timeout=120).stdout
-            known = set(re.findall(r"^(\S+):\n.*\n\s+Candidate: [^(\s]", policy, re.MULTILINE))
+            known = candidates(list(names.values()), self._runner)
         kind = "pve" if names["pve"] in known and names["proxmox"] not in known else "proxmox"
         return [names[kind], _DEFAULT_HEADERS[kind]]
 

@@ -111,11 +111,14 @@ class Proof:
             raise invalid("cuda", self._request.cuda, "is no CUDA release", "Write it like 12.8.")
         userspace = read_userspace(self._tree)
         gpus = self._node.gpus()
-        wanted = list(gpus) if assignment == "all" else [gpu for gpu in gpus if gpu.index in assignment]
-        missing = () if assignment == "all" else sorted(set(assignment) - {gpu.index for gpu in gpus})
+        indices = _gpu.named(assignment, [gpu.index for gpu in gpus])
+        wanted = [gpu for gpu in gpus if gpu.index in indices]
+        missing = sorted(set(indices) - {gpu.index for gpu in gpus})
         result: dict[str, t.Any] = {"version": version, "gpus": [dataclasses.asdict(gpu) for gpu in wanted]}
         problems = self._versions(version, userspace)
         problems += [f"the loaded driver lists no GPU {index}" for index in missing]
+        if assignment == "all" and not gpus:
+            problems.append("the loaded driver lists no GPU")
         problems += self._devices([gpu.index for gpu in wanted])
         remedies: list[str] = []
         if not problems and assignment:
@@ -199,8 +202,7 @@ class Proof:
         try:
             answer: dict[str, t.Any] = json.loads(done.stdout)
         except ValueError:
-            last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.rc}").splitlines()[-1]
-            return {"step": f"the probe broke off ({last})", "code": -2}
+            return {"step": f"the probe broke off ({done.last_line})", "code": -2}
         return answer
 
     def _compiler(self) -> str:

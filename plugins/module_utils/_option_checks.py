@@ -18,6 +18,8 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._options import
 _DNS_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _DNS_NAME = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
 _MAC = re.compile(r"[0-9a-fA-F][02468aceACE](?::[0-9a-fA-F]{2}){5}")
+# A key may have options before it, and a comment after it.
+_SSH_KEY = re.compile(r"(?:[^\n]* )?(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+ [A-Za-z0-9+/]+={0,2}(?: [^\n]*)?")
 _STARTUP = re.compile(r"(?:(?:order=)?\d+|(?:up|down)=\d+)(?:,(?:order|up|down)=\d+)*")
 
 
@@ -41,6 +43,10 @@ def check_arguments(arguments: Arguments) -> None:
     for server in arguments.get("nameserver") or ():
         if not _is_address(server):
             raise invalid("nameserver", server, "is no address", "Write the name server's IP address.")
+    for key in arguments.get("ssh_public_keys") or ():
+        if not _SSH_KEY.fullmatch(key):
+            raise invalid("ssh_public_keys", key, "is no line of a file of public keys",
+                          "Write the line of the file .pub, such as ssh-ed25519 AAAA... me.")  # fmt: skip
     for domain in arguments.get("searchdomain") or ():
         if not _DNS_NAME.fullmatch(domain):
             raise invalid("searchdomain", domain, "is no valid DNS name", "Write a domain such as example.com.")

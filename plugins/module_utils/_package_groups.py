@@ -12,64 +12,17 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_errors import Refusal, because_of
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_get import Apt
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError, invalid
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_rules import clashing_packages
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import (
-    Clock,
-    Completed,
-    Deadline,
-    Runner,
-)
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import (
-    run as run_command,
-)
-
-# What a person typed into a file stays, and nobody is asked: there is nobody.
-_OPTIONS = (
-    "-y",
-    "-o", "Dpkg::Options::=--force-confdef",
-    "-o", "Dpkg::Options::=--force-confold",
-    "-o", "Acquire::Retries=3",
-)  # fmt: skip
-_INSTALL = ("install", "--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages")
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Runner
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run as run_command
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
 _ACTION = re.compile(r"^(Inst|Remv) (\S+)", re.MULTILINE)
-
-
-class _Known(t.NamedTuple):
-    pattern: str
-    remedy: str
-
-
-_REMEDIES = (
-    _Known(
-        r"Conflicting values set for option Signed-By",
-        "Two files below /etc/apt/sources.list.d name the same repository with different keys: remove the one that is "
-        "not ours.",
-    ),
-    _Known(
-        r"Could not get lock|Unable to acquire the dpkg frontend lock",
-        "Another program installs packages. Let it finish, and run again.",
-    ),
-    _Known(
-        r"Temporary failure resolving|Could not resolve",
-        "The container resolves no names: see its nameserver (`pct config`, /etc/resolv.conf) and the way out.",
-    ),
-    _Known(
-        r"NO_PUBKEY|is not signed|couldn't be verified|Missing key",
-        "The repository's key is missing or another one: remove its keyring below /etc/apt/keyrings and run again.",
-    ),
-    _Known(r"dpkg was interrupted", "Run `dpkg --configure -a` in the container, correct what it says, and run again."),
-    _Known(
-        r"No space left|enough free space", "Make room in the container's root file system, or give it a larger one."
-    ),
-    _Known(
-        r"(?:Could not|Cannot|Failed to) (?:connect|fetch|initiate)|Unable to connect",
-        "See that the container reaches the repository: its route, a firewall, IPv6 (lxc_base_force_ipv4), a proxy.",
-    ),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,13 +129,14 @@ class PackageGroups:
         removable: Sequence[str] = (),
         timeout: float = 1800,
         check_mode: bool = False,
+        warn: Callable[[str], object] = lambda _text: None,
         runner: Runner = run_command,
         clock: Clock | None = None,
+        tree: Tree | None = None,
     ) -> None:
         self.present, self.held, self.removable = tuple(present), tuple(held), removable
-        self.check_mode, self.runner = check_mode, runner
-        self.commands: list[str] = []
-        self.deadline: Deadline = (clock or Clock()).deadline(timeout)
+        self.check_mode, self.warn, self.runner = check_mode, warn, runner
+        self.apt = Apt(runner, (clock or Clock()).deadline(timeout), tree)
 
     def run(self) -> dict[str, t.Any]:
         before = self._installed()
@@ -195,7 +149,7 @@ class PackageGroups:
         return {
             "changed": bool(wanted or unheld),
             "packages": {name: package.version for name, package in sorted(after.items())},
-            "commands": self.commands,
+            "commands": self.apt.commands,
             "diff": {"before": _listing(before), "after": _listing(after)},
         }
 
@@ -216,21 +170,24 @@ class PackageGroups:
         return missing
 
     def _install(self, wanted: Sequence[str], before: Mapping[str, Package]) -> Mapping[str, Package]:
-        if not self.check_mode:
-            self._apt("update", "-o", "APT::Update::Error-Mode=any")
-        offers = parse_offers(self.runner(["apt-cache", "madison", *wanted]).stdout)
+        refused = self._update()
+        offers = parse_offers(self.apt.offers(wanted))
         groups = [group for group in self.held if group.packages[0] in wanted]
         if self.check_mode and not all(name in offers for name in wanted):
             # The package lists, or the repository itself, come only with the real run.
             asked = {name: Package(group.version or "newest") for group in groups for name in group.packages}
             return {**before, **{name: Package("newest") for name in wanted}, **asked}
-        versions = {name: choose(group, before, offers) for group in groups for name in group.packages}
-        words = [*_INSTALL, *(f"{name}={versions[name]}" if name in versions else name for name in wanted)]
-        check_actions(self._checked(["apt-get", "-s", *_OPTIONS, *words]).stdout, self.removable)
+        try:
+            versions = {name: choose(group, before, offers) for group in groups for name in group.packages}
+            words = [f"{name}={versions[name]}" if name in versions else name for name in wanted]
+            simulated = self.apt.simulate(words)
+        except PhoenixError as error:
+            raise because_of(refused, error) if refused else error from None
+        check_actions(simulated, self.removable)
         if self.check_mode:
             newest = {name: offers[name][0].version for name in wanted}
             return {**before, **{name: Package(version) for name, version in (newest | versions).items()}}
-        self._apt(*words)
+        self.apt.install(words)
         after = self._installed()
         if still := self._missing(after):
             raise PhoenixError(
@@ -239,31 +196,16 @@ class PackageGroups:
             )
         return after
 
+    def _update(self) -> Sequence[Refusal]:
+        refused = () if self.check_mode else self.apt.update()
+        for refusal in refused:
+            self.warn(f"apt goes on without a repository: {refusal}. {refusal.remedy}")
+        return refused
+
     def _hold(self, names: Sequence[str], installed: Mapping[str, Package]) -> Mapping[str, Package]:
         if not self.check_mode:
-            argv = ["apt-mark", "hold", *names]
-            self.commands.append(self._checked(argv).command)
+            self.apt.hold(names)
         return {**installed, **{name: Package(installed[name].version, True) for name in names}}
-
-    def _apt(self, *words: str) -> None:
-        lock = f"DPkg::Lock::Timeout={max(1, int(self.deadline.left))}"
-        self.commands.append(self._checked(["apt-get", *_OPTIONS, "-o", lock, *words]).command)
-
-    def _checked(self, argv: Sequence[str]) -> Completed:
-        done = self.runner(argv, timeout=max(1.0, self.deadline.left))
-        if done.ok:
-            return done
-        text = f"{done.stdout}\n{done.stderr}"
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        said = [line for line in lines if line.startswith(("E:", "W: Failed"))] or lines[-3:]
-        known = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, text))
-        raise PhoenixError(
-            f"{' '.join(argv[:2])} failed: {' '.join(said) or f'exit status {done.rc}'}",
-            remedy=next(known, "Run the command below in the container, correct what it says, and run again."),
-            command=done.command,
-            stdout=done.stdout[-4000:],
-            stderr=done.stderr[-4000:],
-        )
 
 
 def _listing(installed: Mapping[str, Package]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tempfile
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation import (
@@ -84,8 +85,20 @@ class Pct(Inside):
                           "Download it (`pveam update`, `pveam available`, `pveam download`), "
                           "or correct the name.")  # fmt: skip
 
-    def create(self, ctid: int, ostemplate: str, options: Mapping[str, str], *, timeout: float) -> Sequence[str]:
-        return self._create(["create", str(ctid), ostemplate, *_flags(options)], Creation(ctid, None), timeout)
+    def create(
+        self,
+        ctid: int,
+        ostemplate: str,
+        options: Mapping[str, str],
+        *,
+        ssh_public_keys: Sequence[str] = (),
+        timeout: float,
+    ) -> Sequence[str]:
+        with tempfile.NamedTemporaryFile("w", prefix="ssh-public-keys-") as file:
+            file.writelines(f"{key}\n" for key in ssh_public_keys)
+            file.flush()
+            flags = _flags({**options, "ssh-public-keys": file.name} if ssh_public_keys else options)
+            return self._create(["create", str(ctid), ostemplate, *flags], Creation(ctid, None), timeout)
 
     def clone(
         self,

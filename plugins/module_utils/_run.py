@@ -44,6 +44,12 @@ class Completed:
     def command(self) -> str:
         return shlex.join(self.argv)
 
+    @property
+    def last_line(self) -> str:
+        """What it said last, or how it ended if it said nothing."""
+        lines = (self.stderr.strip() or self.stdout.strip()).splitlines()
+        return lines[-1].strip() if lines else f"exit code {self.rc}"
+
 
 class Runner(t.Protocol):
     """Runs one argv to its end. Tests hand in their own."""

@@ -12,10 +12,12 @@ version_added: 1.0.0
 author:
   - The phoenix.hypervisor contributors (@phoenix-hypervisor)
 description:
-  - Used by the roles of this collection inside containers. It can have breaking changes at any time.
+  - Used by the roles of this collection, in containers and on nodes. It can have breaking changes at any time.
   - Every installation is simulated first, and refused when it would bring a package of an NVIDIA driver or remove one.
   - Packages that belong together get one version, which is resolved once and held from then on.
   - When nothing is missing only C(dpkg-query) runs, so no network is needed.
+  - A repository that refuses this machine, such as Proxmox's enterprise repository without a subscription, is a warning
+    as long as the other repositories have what is needed. Any other trouble with the package lists is a failure.
   - Needs no python3-apt, and check mode works before the package lists are there.
 extends_documentation_fragment:
   - phoenix.hypervisor.attributes
@@ -130,6 +132,7 @@ def main() -> None:
             removable=parameters["removable"],
             timeout=parameters["timeout"],
             check_mode=module.check_mode,
+            warn=module.warn,
         ).run()
     except PhoenixError as error:
         module.fail_json(**error.as_result())

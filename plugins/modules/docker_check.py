@@ -38,10 +38,11 @@ options:
     type: str
     default: ""
   gpus:
-    description: The GPUs that the container was given, by the number in C(/dev/nvidiaN).
-    type: list
-    elements: int
-    default: []
+    description:
+      - The GPUs that the container was given, by the index of their device node (V(0) is C(/dev/nvidia0)).
+      - V(all), V(none), a list of indices, or text such as V(0,1). V(all) is every GPU that the node's driver lists.
+    type: raw
+    default: none
 """
 
 EXAMPLES = r"""
@@ -53,6 +54,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+assigned:
+  description: The indices of the assigned GPUs, each of which the node's driver lists.
+  type: list
+  elements: int
+  returned: when Docker is installed
+  sample: [0, 1]
 version:
   description: The version of Docker Engine.
   type: str
@@ -106,13 +113,13 @@ def main() -> None:
         argument_spec={
             "nvidia": {"type": "bool", "default": False},
             "image": {"type": "str", "default": ""},
-            "gpus": {"type": "list", "elements": "int", "default": []},
+            "gpus": {"type": "raw", "default": "none"},
         },
         supports_check_mode=True,
     )
-    check = DockerCheck(nvidia=module.params["nvidia"], image=module.params["image"], gpus=module.params["gpus"])
     result = {}
     try:
+        check = DockerCheck(nvidia=module.params["nvidia"], image=module.params["image"], gpus=module.params["gpus"])
         result = check.read_if_installed() if module.check_mode else check.run()
     except PhoenixError as error:
         if not module.check_mode:

@@ -46,6 +46,12 @@ options:
   ostemplate:
     description: The template that a missing container is made from, as C(STORAGE:vztmpl/FILE) or as a path.
     type: str
+  ssh_public_keys:
+    description:
+      - Who may log in as root over ssh, as lines of an C(authorized_keys) file. They are put into a container that is
+        made from O(ostemplate); a clone has those of its source.
+    type: list
+    elements: str
   clone:
     description: The container that a missing container is cloned from.
     type: dict

@@ -89,6 +89,7 @@ def test_docker_sees_exactly_the_assigned_gpus(gpu: Box) -> None:
     played = gpu.converged("lxc_docker", tasks_from="verify", **GPU)
     assert played.changes == []
     assert gpu.run("docker images -q; docker ps -aq") == ""
+    gpu.converged("lxc_docker", tasks_from="verify", lxc_docker_nvidia=True, lxc_docker_gpus="all")
     message = gpu.refused("lxc_docker", tasks_from="verify", lxc_docker_nvidia=True, lxc_docker_gpus=[1])
     assert "sees 2 GPUs, not exactly the 1 assigned ones: 1 that are not assigned (GPU-" in message
     message = gpu.refused("lxc_docker", tasks_from="verify", lxc_docker_nvidia=True, lxc_docker_gpus=[0, 7])

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..environment import Environment
 from ..exceptions import PVEError
+from ..firewall import remove_vmfw_conf
 from ..guest.abstract_config import Conf, Volume
 from ..json_schema import get_standard_option, parse_boolean, parse_size
 from ..lxc.config import Config
@@ -85,6 +86,7 @@ def _destroy_vm(environment: Environment, param: Parameters) -> str:
                 container.vm_stop(system, vmid, kill=True)
             replacement = {"lock": "destroyed"}
             container.destroy_lxc_container(system, vmid, conf, replacement, purge_unreferenced=unreferenced)
+            remove_vmfw_conf(system, vmid)
             if purge:
                 environment.print(f"purging CT {vmid} from related configurations..")
             config.destroy_config(vmid)

@@ -13,6 +13,7 @@ from .. import lxc as container
 from .. import storage
 from ..environment import Environment
 from ..exceptions import ENOENT, PVEError
+from ..firewall import clone_vmfw_conf, remove_vmfw_conf
 from ..guest.abstract_config import Conf, Volume
 from ..json_schema import parse_boolean
 from ..lxc.config import Config
@@ -53,6 +54,7 @@ class _Clone:
             self._unlock_source()
             error.errno = 255
             raise
+        clone_vmfw_conf(self.system, self.vmid, self.newid)
         try:
             self._prepare(source)
             self._write_target(self.conf)
@@ -184,6 +186,7 @@ class _Clone:
             with self.config.lock_config(self.newid):
                 self._load_target()
                 self.config.destroy_config(self.newid)
+                remove_vmfw_conf(self.system, self.newid)
         except PVEError as error:
             warn(f"Failed to remove target CT config - {error.message}")
 

@@ -313,6 +313,12 @@ class TestRequests:
                 id="8: create",
             ),
             pytest.param(
+                lambda api: api.create(160, TEMPLATE, {}, ssh_public_keys=["ssh-rsa A", "ssh-rsa B"], timeout=60),
+                f"POST {NODE}/lxc", "vzcreate",
+                {"vmid": 160, "ostemplate": TEMPLATE, "ssh-public-keys": "ssh-rsa A\nssh-rsa B"},
+                id="8: create with keys",
+            ),
+            pytest.param(
                 lambda api: api.clone(
                     160, 161, snapshot="clean", full=True, hostname="cl1", storage="local-zfs", timeout=60
                 ),

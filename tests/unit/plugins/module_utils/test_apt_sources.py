@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_sources import (
+    addresses,
     has_entries,
     is_cuda_name,
     is_cuda_uri,
@@ -101,3 +102,18 @@ def test_what_does_not_speak_of_cuda_keeps_its_bytes(text: str, name: str) -> No
 @pytest.mark.parametrize(("text", "entries"), [("", False), ("# a\n\n  # b\n", False), (OTHER, True)])
 def test_has_entries(text: str, entries: bool) -> None:
     assert has_entries(text) is entries
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("docker.list", OTHER, ["https://download.docker.com/linux/ubuntu"]),
+        ("sources.list", f"# {OTHER}deb-src http://a stable main # why\nnonsense\n", ["http://a"]),
+        ("x.sources", "Types: deb\nURIs: http://a http://b\nSuites: s\n\nURIs: http://c\n", ["http://a", "http://b", "http://c"]),
+        ("x.sources", "Enabled: yes\nURIs: http://a\n\nEnabled: No \nURIs: http://b\n", ["http://a"]),
+        ("x.sources", "# nothing\nTypes: deb\n", []),
+        ("x.sources", "", []),
+    ],
+)  # fmt: skip
+def test_the_addresses_that_are_switched_on(name: str, text: str, expected: list[str]) -> None:
+    assert addresses(name, text) == expected

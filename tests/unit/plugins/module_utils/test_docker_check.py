@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from pathlib import Path
 import pytest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker_check import (
     DockerCheck,
-    parse_gpus,
     probe_image,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker_errors import explain
@@ -74,10 +74,16 @@ class Container:
     def _run(self, call: Call) -> str:
         return listing(*self.seen) if call.argv[-1] == "-L" else "| NVIDIA-SMI 580.76.05 |\n"
 
-    def check(self, *gpus: int, image: str = "", nvidia: bool = True) -> dict[str, t.Any]:
-        return DockerCheck(nvidia=nvidia, image=image, gpus=gpus, root=self.root, runner=self.runner).run()
+    def check(self, *gpus: int | str, image: str = "", nvidia: bool = True) -> dict[str, t.Any]:
+        return DockerCheck(
+            nvidia=nvidia,
+            image=image,
+            gpus="all" if gpus == ("all",) else list(gpus),
+            root=self.root,
+            runner=self.runner,
+        ).run()
 
-    def refused(self, *gpus: int, image: str = "") -> PhoenixError:
+    def refused(self, *gpus: int | str, image: str = "") -> PhoenixError:
         with pytest.raises(PhoenixError) as error:
             self.check(*gpus, image=image)
         assert error.value.code == 4
@@ -91,6 +97,7 @@ def container(tmp_path: Path) -> Container:
 
 def test_docker_works(container: Container) -> None:
     assert container.check() == {
+        "assigned": [],
         "version": "28.5.1",
         "storage_driver": "overlay2",
         "cgroup_driver": "cgroupfs",
@@ -251,8 +258,38 @@ def test_reading_alone_starts_nothing(container: Container) -> None:
     assert [line for line in container.runner.commands if line.startswith(("docker run", "docker import"))] == []
 
 
-def test_information_that_is_not_complete() -> None:
-    assert parse_gpus(["GPU UUID: x\n", "Device Minor: 1\n", "GPU UUID: y\nDevice Minor: 2\n"]) == {2: "y"}
+@pytest.mark.parametrize(
+    ("gpus", "assigned"),
+    [("all", [0, 1]), ("none", []), ("1, 0", [0, 1]), ("1", [1]), ([], []), ([1], [1]), (["0"], [0])],
+)
+def test_an_assignment_means_what_it_means_to_lxc_gpu_passthrough(
+    container: Container, gpus: object, assigned: list[int]
+) -> None:
+    check = DockerCheck(gpus=gpus, root=container.root, runner=container.runner)
+    assert check.read()["assigned"] == assigned
+
+
+def test_all_are_those_that_the_driver_lists(container: Container) -> None:
+    assert container.check("all", image=IMAGE)["gpus"] == sorted(UUIDS)
+    container.seen = UUIDS[:1]
+    assert container.refused("all", image=IMAGE).reason.endswith(f"1 that are missing ({UUIDS[1]})")
+
+
+def test_all_of_none(container: Container) -> None:
+    shutil.rmtree(container.root / "proc")
+    error = container.refused("all")
+    assert error.reason == "lxc_docker_gpus: all GPUs are assigned, and the node's driver lists none"
+
+
+def test_no_assignment() -> None:
+    with pytest.raises(PhoenixError, match="has 'both' where a GPU index belongs"):
+        DockerCheck(gpus="both")
+
+
+def test_a_gpu_that_tells_no_uuid_is_none_to_count_on(container: Container) -> None:
+    file = container.root / "proc/driver/nvidia/gpus/0000:00:00.0/information"
+    file.write_text("Device Minor: 0\n")
+    assert container.refused(0).reason == "lxc_docker_gpus: the node's driver knows no GPU 0, only 1"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet import Problem
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_gpu_rules import _VLLM_SHARE
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.fleet_world import (
     GONE,
     RUNFILE,
@@ -285,6 +288,24 @@ def test_driver_and_cuda(edits: Edits, expected: list[Problem]) -> None:
             id="GPU memory of the second GPU",
         ),
         pytest.param(
+            {
+                "950.application_script": "vllm_server",
+                "951.gpu_assignment": "0",
+                "951.vllm_gpu_memory_utilization": 0.2,
+                "951.start_at_boot": True,
+            },
+            [
+                in_lxc(
+                    "lxc_configs",
+                    1.1,
+                    'GPU 0 of node "pve1" is promised 1.1 times to containers that start at boot: '
+                    "0.9 (950) + 0.2 (951)",
+                    "Lower vllm_gpu_memory_utilization, use another GPU, or do not start all of them at boot.",
+                )
+            ],
+            id="GPU memory by vLLM's default",
+        ),
+        pytest.param(
             {"951.start_at_boot": True, "hypervisor.nodes": {"pve1": {"address": "10.0.0.13", "memory_mb": 4095}}},
             [
                 in_hypervisor(
@@ -340,8 +361,61 @@ def test_sums_that_cannot_work(edits: Edits, expected: list[Problem]) -> None:
             {"951.start_at_boot": True, "hypervisor.nodes": {"pve1": {"address": "10.0.0.13", "memory_mb": 4096}}},
             id="enough memory",
         ),
+        pytest.param({"951.start_at_boot": True}, id="memory of a node that nobody knows"),
+        pytest.param(
+            {"950.application_script": "vllm_server", "950.gpu_assignment": GONE}, id="vLLM that has no GPU yet"
+        ),
+        pytest.param({"902.build_memory_mb": 2049}, id="more memory to build"),
     ],
 )
 def test_nothing_is_wrong_with(edits: Edits) -> None:
     found = findings(edits)
     assert (found.errors, found.warnings) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("edits", "expected"),
+    [
+        pytest.param(
+            {"902.build_memory_mb": 2048},
+            [
+                of(
+                    "902.build_memory_mb",
+                    2048,
+                    "2048 MiB are no more than memory_mb, which is 2048",
+                    "Write more than 2048, or remove it.",
+                )
+            ],
+            id="as much as ever",
+        ),
+        pytest.param(
+            {"950.build_memory_mb": 4096},
+            [
+                of(
+                    "950.build_memory_mb",
+                    4096,
+                    "only a layer is built, and this is none",
+                    "Remove it, or set is_template to true.",
+                )
+            ],
+            id="an application",
+        ),
+        pytest.param(
+            {"902.build_memory_mb": 256},
+            [of("902.build_memory_mb", 256, "256 is too small", "Write 512 or more.")],
+            id="less than a container can have",
+        ),
+        pytest.param(
+            {"902.memory_mb": GONE, "902.build_memory_mb": 4096},
+            [of("902.memory_mb", None, "the key is missing", 'Add "memory_mb": 2048. The memory in MiB.')],
+            id="memory that is not said",
+        ),
+    ],
+)
+def test_memory_to_build_with(edits: Edits, expected: list[Problem]) -> None:
+    assert findings(edits).errors == expected
+
+
+def test_the_share_of_vllm_is_the_default_of_the_role() -> None:
+    defaults = Path(__file__).parents[4] / "roles/vllm_server/defaults/main.yml"
+    assert f"vllm_server_gpu_memory_utilization: {_VLLM_SHARE}\n" in defaults.read_text()

@@ -10,11 +10,11 @@ import pytest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet import Container, Fleet, Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model import (
+    all_features,
     children,
     cycles,
-    depth,
+    depths,
     normalise,
-    order,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._option_checks import check_arguments
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.fleet_world import (
@@ -67,6 +67,11 @@ def test_a_layer() -> None:
         },
         settings={},
     )
+
+
+def test_the_memory_to_build_with_is_no_option_of_the_container() -> None:
+    layer = fleet({"902.build_memory_mb": 16384}).containers[902]
+    assert (layer.options["memory_mb"], layer.settings) == (2048, {"build_memory_mb": 16384})
 
 
 def test_a_clone_has_no_ostemplate() -> None:
@@ -285,9 +290,10 @@ def test_what_holds_for_the_fleet_is_no_default_of_a_container() -> None:
     assert not everything.settings.keys() & everything.containers[951].settings.keys()
 
 
-def made(parents: dict[int, int | None]) -> Fleet:
+def made(parents: dict[int, int | None], needed: dict[int, list[int]] | None = None) -> Fleet:
     def one(ctid: int, parent: int | None) -> Container:
-        return Container(ctid, f"c{ctid}", "pve1", True, None, parent, None, (), (), {}, {})
+        settings = {"dependencies": needed[ctid]} if needed and ctid in needed else {}
+        return Container(ctid, f"c{ctid}", "pve1", True, None, parent, None, (), (), {}, settings)
 
     return Fleet({}, {ctid: one(ctid, parent) for ctid, parent in parents.items()}, {})
 
@@ -302,27 +308,29 @@ def forests(draw: st.DrawFn) -> dict[int, int | None]:
 
 
 @given(forests())
-def test_every_parent_comes_before_its_children(parents: dict[int, int | None]) -> None:
+def test_depth_and_children_agree(parents: dict[int, int | None]) -> None:
     fleet = made(parents)
-    found = order(fleet)
-    assert sorted(found) == sorted(parents)
-    place = {ctid: index for index, ctid in enumerate(found)}
-    assert all(parent is None or place[parent] < place[ctid] for ctid, parent in parents.items())
-    assert found == sorted(parents, key=lambda ctid: (depth(fleet, ctid), ctid))
-    assert found == order(made(dict(sorted(parents.items()))))
+    found = depths(fleet)
+    for ctid, parent in parents.items():
+        assert found[ctid] == (0 if parent is None else found[parent] + 1)
+        assert children(fleet, ctid) == sorted(child for child in parents if parents[child] == ctid)
     assert cycles({ctid: [parent] for ctid, parent in parents.items() if parent is not None}) == []
 
 
-@given(forests())
-def test_depth_and_children_agree(parents: dict[int, int | None]) -> None:
-    fleet = made(parents)
-    for ctid, parent in parents.items():
-        assert depth(fleet, ctid) == (0 if parent is None else depth(fleet, parent) + 1)
-        assert children(fleet, ctid) == sorted(child for child in parents if parents[child] == ctid)
+def test_what_a_container_depends_on_is_made_before_it() -> None:
+    fleet = made({900: None, 901: 900, 953: 900, 956: 900}, {956: [953], 953: [901]})
+    assert depths(fleet) == {900: 0, 901: 1, 953: 2, 956: 3}
 
 
 def test_a_parent_of_another_fleet_counts_as_none() -> None:
-    assert order(made({200: 999, 100: 200})) == [200, 100]
+    fleet = made({200: 999, 100: 200}, {100: [998]})
+    assert depths(fleet) == {200: 0, 100: 1}
+    assert all_features(fleet, 200) == []
+
+
+def test_features_are_those_of_the_layers_below_and_its_own() -> None:
+    found = fleet({"900.features": ["base_setup"], "902.features": ["base_setup", "docker"], "951.features": ["vllm"]})
+    assert all_features(found, 951) == ["base_setup", "docker", "vllm"]
 
 
 @given(forests(), st.data())
@@ -344,6 +352,8 @@ def test_circles_that_share_nothing_are_all_named() -> None:
 
 def test_an_order_that_does_not_exist() -> None:
     with pytest.raises(PhoenixError) as caught:
-        order(made({100: 101, 101: 100, 102: None}))
-    assert caught.value.reason == "containers are cloned from each other in a circle: 100 -> 101 -> 100"
-    assert caught.value.remedy == "Give one of them another parent (clone_from_template_ctid), or none."
+        depths(made({100: 101, 101: None, 102: None}, {101: [100]}))
+    assert caught.value.reason == "containers wait for each other in a circle: 100 -> 101 -> 100"
+    assert (
+        caught.value.remedy == "Give one of them another parent (clone_from_template_ctid), or take away a dependency."
+    )

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet import Problem
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model import normalise
@@ -16,6 +18,7 @@ from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.flee
     PLACES,
     SCHEMAS,
     Edits,
+    container,
     edited,
     findings,
     in_hypervisor,
@@ -24,6 +27,22 @@ from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.flee
 )
 from hypothesis import given
 from hypothesis import strategies as st
+
+
+def chain(length: int) -> dict[str, t.Any]:
+    """Layers that are each cloned from the one before."""
+    edits: dict[str, t.Any] = {"950": GONE, "951": GONE, "902": GONE}
+    for number in range(length):
+        origin = {"clone_from_template_ctid": str(99 + number)} if number else {"template": "local:vztmpl/u.tar.zst"}
+        edits[str(100 + number)] = container(
+            f"c{number}",
+            f"10.0.0.{100 + number}",
+            f"52:54:00:00:00:{number:02X}",
+            is_template=True,
+            template_snapshot_name=f"s{number}",
+            **origin,
+        )
+    return edits
 
 
 @pytest.mark.parametrize(
@@ -566,6 +585,31 @@ def test_hierarchy(edits: Edits, expected: list[Problem]) -> None:
             ],
             id="depends on itself",
         ),
+        pytest.param(
+            {"902.dependencies": ["950"]},
+            [
+                of(
+                    "902.dependencies[0]",
+                    "950",
+                    "a circle: 902 -> 950 -> 902, each waits for the next",
+                    "Remove one of these dependencies.",
+                )
+            ],
+            id="depends on what is cloned from it",
+        ),
+        pytest.param(
+            chain(9),
+            [
+                of(
+                    "108.clone_from_template_ctid",
+                    "107",
+                    "8 containers have to be made before it, one after the other, and at most 7 can be",
+                    "Clone it from a layer nearer to the template, or let it depend on less.",
+                )
+            ],
+            id="too deep",
+        ),
+        pytest.param(chain(8), [], id="as deep as can be"),
     ],
 )
 def test_dependencies(edits: Edits, expected: list[Problem]) -> None:
@@ -809,3 +853,27 @@ def test_whatever_stands_somewhere_is_answered_with_problems_in_order(edits: dic
     assert all(problem.path.startswith("$") and problem.wrong and problem.instead for problem in found.errors)
     if not found.errors:
         normalise(lxc, hypervisor)
+
+
+@pytest.mark.parametrize(
+    ("edits", "unknown"),
+    [
+        pytest.param({"950.features": ["base_setup", "nvidia", "docker", "vllm"]}, [], id="known"),
+        pytest.param({"950.features": "nesting=1"}, [], id="flags of PVE"),
+        pytest.param({"950.features": ["docker", "ollama"]}, [("950.features[1]", "ollama")], id="unknown"),
+        pytest.param({"950.features": ["portainer"]}, [("950.features[0]", "portainer")], id="portainer as nothing"),
+        pytest.param({"950.features": ["portainer"], "950.portainer_role": "agent"}, [], id="portainer by its role"),
+    ],
+)
+def test_a_feature_for_which_nothing_is_done_is_named(edits: Edits, unknown: list[tuple[str, str]]) -> None:
+    found = findings(edits)
+    assert found.errors == []
+    assert [problem for problem in found.warnings if ".features" in problem.path] == [
+        of(
+            path,
+            feature,
+            f'nothing is done for the feature "{feature}"',
+            "The playbooks know base_setup, nvidia, docker, vllm; give the container a play of your own, or remove it.",
+        )
+        for path, feature in unknown
+    ]

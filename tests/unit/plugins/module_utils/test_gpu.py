@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 
 import pytest
@@ -335,6 +336,56 @@ def test_what_the_assignment_does_not_name_goes(line: str, method: _gpu.Method) 
     assert one.config == _gpu.reconcile(ConfigFile.parse(OTHERS.encode()), Wanted(method, ONE_GPU), DRIVERS).config
 
 
+_DEV = (
+    "",
+    "dev0: path=/dev/nvidia0,mode=0666",
+    "dev0: /dev/nvidia0",
+    "dev3: path=/dev/nvidia0,mode=0666\ndev4: /dev/nvidia0",
+    "dev9: path=/dev/nvidia-caps/nvidia-cap1,mode=0400",
+)
+_MOUNTS = (
+    "",
+    "lxc.mount.entry: /dev/nvidia0 dev/nvidia0 none bind,optional,create=file",
+    "lxc.mount.entry = /dev/nvidia0 dev/nvidia0 none bind,create=file",
+    "lxc.mount.entry: /dev/nvidia0\tdev/nvidia0\tnone\tbind,optional,create=file\t0\t0",
+    "lxc.mount.entry: /dev/nvidia-caps/nvidia-cap1 dev/nvidia-caps/nvidia-cap1 none bind,optional,create=file",
+    "lxc.mount.entry: /dev/nvidia-modeset dev/nvidia-modeset none bind,optional,create=file",
+)
+_RULES = (
+    "",
+    "lxc.cgroup2.devices.allow: c 195:* rwm",
+    "lxc.cgroup2.devices.allow = c 195:0 rwm",
+    "lxc.cgroup.devices.allow: c 195:* rwm",
+    "lxc.cgroup.devices.allow = c 238:* rwm",
+    "lxc.cgroup2.devices.allow: c 195:* rwm\nlxc.cgroup.devices.allow: c 195:* rwm",
+)
+_NOT_OURS = """\
+arch: amd64
+dev8: path=/dev/dri/renderD128,gid=104
+lxc.cgroup2.devices.allow: c 226:* rwm
+lxc.mount.entry: /dev/dri dev/dri none bind,optional,create=dir
+lxc.mount.entry: /dev/dri/card0 dev/dri/card0 none bind,optional,create=file
+"""
+
+
+@pytest.mark.parametrize("method", ["dev", "raw"])
+@pytest.mark.parametrize(("dev", "mount", "rule"), [*itertools.product(_DEV, _MOUNTS, _RULES)])
+def test_whoever_wrote_what_each_device_comes_in_one_way(dev: str, mount: str, rule: str, method: _gpu.Method) -> None:
+    """A device that comes by devN and by a mount as well keeps the container from starting."""
+    text = "".join(f"{line}\n" for line in (dev, mount, rule) if line) + _NOT_OURS
+    wanted = Wanted(method, ONE_GPU)
+    config = _gpu.reconcile(ConfigFile.parse(text.encode()), wanted, DRIVERS).config
+    # A right line keeps its place and its separator.
+    lines = [line.replace(" = ", ": ", 1) for line in config.render().decode().splitlines()]
+    ours = [line for line in lines if line not in _NOT_OURS.splitlines()]
+    entries = [line.partition(": ")[2] for line in ours if not line.startswith("lxc.")]
+    paths = [device.path for device in ONE_GPU] if method == "dev" else []
+    assert sorted(entries) == sorted(f"path={path},mode=0666" for path in paths)
+    assert sorted(line for line in ours if line.startswith("lxc.")) == sorted(f"{k}: {v}" for k, v in wanted.raw)
+    assert [line for line in lines if line not in ours] == _NOT_OURS.splitlines()
+    assert _gpu.reconcile(config, wanted, DRIVERS).config == config
+
+
 @pytest.mark.parametrize("rule", ["c 510:* rwm", "c 511:0 rw", "c 243:0 rwm", "c 234:1 rw"])
 @pytest.mark.parametrize(
     ("neighbour", "goes"),
@@ -593,6 +644,12 @@ def test_lines_are_shown_in_an_order_that_no_write_changes() -> None:
     assert _gpu.gpu_lines(config, DRIVERS) == [
         "dev2: /dev/nvidia0", "dev10: /dev/nvidia1", "lxc.cgroup2.devices.allow: c 195:* rwm",
     ]  # fmt: skip
+
+
+def test_an_assignment_by_indices() -> None:
+    assert _gpu.named("all", [1, 0]) == (0, 1)
+    assert _gpu.named("all", []) == ()
+    assert _gpu.named((1,), [0]) == (1,)
 
 
 def test_indices_of_lines() -> None:

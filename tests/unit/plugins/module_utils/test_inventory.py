@@ -89,7 +89,8 @@ def test_groups() -> None:
         "phoenix_applications": ["embed", "vllm"],
         "phoenix_containers": ["BaseTemplateDockerGPU", "embed", "vllm"],
         "phoenix_depth_0": ["BaseTemplateDockerGPU"],
-        "phoenix_depth_1": ["embed", "vllm"],
+        "phoenix_depth_1": ["embed"],
+        "phoenix_depth_2": ["vllm"],
         "phoenix_feature_base_setup": ["BaseTemplateDockerGPU"],
         "phoenix_feature_docker": ["BaseTemplateDockerGPU"],
         "phoenix_layers": ["BaseTemplateDockerGPU"],
@@ -102,6 +103,7 @@ def test_groups() -> None:
 def test_a_layer() -> None:
     files = inventory(fleet(LAYER, APPLICATION, OTHER), SOURCES)
     assert variables(files, "host_vars/BaseTemplateDockerGPU/phoenix.yml") == {
+        "phoenix_all_features": ["base_setup", "docker"],
         "phoenix_children": ["vllm", "embed"],
         "phoenix_container": LAYER.options,
         "phoenix_ctid": 903,
@@ -118,11 +120,12 @@ def test_a_layer() -> None:
 def test_an_application() -> None:
     files = inventory(fleet(LAYER, APPLICATION, OTHER), SOURCES)
     assert variables(files, "host_vars/vllm/phoenix.yml") == {
+        "phoenix_all_features": ["base_setup", "docker"],
         "phoenix_children": [],
         "phoenix_container": {"hostname": "vllm"},
         "phoenix_ctid": 950,
         "phoenix_dependencies": ["BaseTemplateDockerGPU", "embed"],
-        "phoenix_depth": 1,
+        "phoenix_depth": 2,
         "phoenix_features": [],
         "phoenix_gpus": "none",
         "phoenix_is_layer": False,

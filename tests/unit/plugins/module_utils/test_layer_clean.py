@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._layer_clean import Clean
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._layer_clean import Clean, summary
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed
 
 IMAGES = "nvidia/cuda:12.8.0-base-ubuntu24.04 1\nvllm/vllm-openai:v0.25.1 2\n<none>:<none> 3\n"
@@ -145,3 +145,8 @@ def test_a_link_is_never_followed(root: Path, tmp_path_factory: pytest.TempPathF
     assert outside.read_text() == "text"
     assert (root / "var/lib/dbus/machine-id").is_symlink()
     assert not (root / "tmp/link").exists()
+
+
+def test_a_summary_has_a_line_for_each() -> None:
+    assert summary(["docker image a", "/tmp/left"]) == "docker image a\n/tmp/left\n"
+    assert summary([]) == ""

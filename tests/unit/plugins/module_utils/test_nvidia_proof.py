@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import typing as t
@@ -113,6 +114,12 @@ def test_a_device_is_an_empty_file(world: World) -> None:
 def test_a_device_of_another_boot(world: World) -> None:
     world.node.device("/dev/nvidia-uvm", 510, 0)
     assert world.problems() == "/dev/nvidia-uvm is device 510:0 and should be 511:0"
+
+
+def test_all_of_none(world: World) -> None:
+    shutil.rmtree(world.node.root / "proc/driver/nvidia/gpus")
+    assert world.problems(gpus="all") == "the loaded driver lists no GPU"
+    assert [call.argv[0] for call in world.runner.calls] == ["/usr/local/cuda/bin/nvcc"]
 
 
 def test_a_gpu_that_the_driver_does_not_list(world: World) -> None:

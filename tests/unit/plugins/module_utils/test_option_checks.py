@@ -29,6 +29,20 @@ _WHICH = "'/data' needs either source, or storage and size_gb"
 _ORDER = "Write it as order=3,up=5,down=60; each part can be left out."
 
 REFUSED: dict[str, tuple[dict[str, t.Any], str]] = {
+    "key-of-a-file-that-is-not-public": (
+        {"ssh_public_keys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]},
+        (
+            "ssh_public_keys: '-----BEGIN OPENSSH PRIVATE KEY-----' is no line of a file of public keys. "
+            "Write the line of the file .pub, such as ssh-ed25519 AAAA... me."
+        ),
+    ),
+    "two-keys-in-one": (
+        {"ssh_public_keys": ["ssh-rsa AAAA\nssh-rsa AAAA"]},
+        (
+            "ssh_public_keys: 'ssh-rsa AAAA\\nssh-rsa AAAA' is no line of a file of public keys. "
+            "Write the line of the file .pub, such as ssh-ed25519 AAAA... me."
+        ),
+    ),
     # pct-transcripts 1: "create: bad hostname"
     "hostname-underscore": ({"hostname": "bad_host"}, f"hostname: 'bad_host' is no valid DNS name. {_SPELLING}"),
     "hostname-empty": ({"hostname": ""}, f"hostname: '' is no valid DNS name. {_SPELLING}"),
@@ -166,6 +180,13 @@ def test_bad_input_is_refused_with_the_remedy(arguments: dict[str, t.Any], messa
 
 
 ACCEPTED: dict[str, dict[str, t.Any]] = {
+    "keys": {
+        "ssh_public_keys": [
+            "ssh-ed25519 AAAAC3Nz me@home, for work",
+            'from="10.0.0.0/8",no-pty ecdsa-sha2-nistp256 AAAAE2Vj==',
+            "sk-ssh-ed25519@openssh.com AAAAGnNr",
+        ]
+    },
     "nothing": {},
     "all-none": dict.fromkeys(
         "hostname cores memory_mb swap_mb tags startup nameserver searchdomain features networks mounts rootfs".split()

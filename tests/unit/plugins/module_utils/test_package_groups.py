@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
@@ -20,11 +21,33 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._package_groups
     parse_offers,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed
-from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import Call, FakeRunner, failed, ok
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
+from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import (
+    Call,
+    FakeClock,
+    FakeRunner,
+    failed,
+    ok,
+)
 
 DOCKER = "https://download.docker.com/linux/ubuntu noble/stable amd64 Packages"
 NVIDIA = "https://nvidia.github.io/libnvidia-container/stable/deb/amd64  Packages"
 CUDA = "https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64  Packages"
+
+
+ENTERPRISE = """\
+E: Failed to fetch https://enterprise.proxmox.com/debian/pve/dists/trixie/InRelease  401  Unauthorized [IP: 1.2.3.4 443]
+E: The repository 'https://enterprise.proxmox.com/debian/pve trixie InRelease' is not signed.
+"""
+REFUSED = (
+    "https://enterprise.proxmox.com/debian/pve (/etc/apt/sources.list.d/pve-enterprise.sources) answers 401 "
+    "Unauthorized"
+)
+SUBSCRIBE = (
+    "That is a repository for nodes with a subscription: write `Enabled: no` into "
+    "/etc/apt/sources.list.d/pve-enterprise.sources and have the one without subscription instead, or register the "
+    "node's key (`pvesubscription set KEY`)."
+)
 
 
 class Apt:
@@ -33,7 +56,8 @@ class Apt:
     def __init__(self, offers: dict[str, list[tuple[str, str]]], installed: dict[str, tuple[str, str]]) -> None:
         self.offers, self.installed = dict(offers), installed
         self.updated = False
-        self.dry_run = ""
+        self.dry_run: str | Completed = ""
+        self.update_answers: list[Completed] = []
         self.install_answer: Completed | None = None
         self.runner = FakeRunner(
             {
@@ -56,7 +80,7 @@ class Apt:
     def _get(self, call: Call) -> str | Completed:
         if "update" in call.argv:
             self.updated = True
-            return ""
+            return self.update_answers.pop(0) if self.update_answers else ""
         if self.install_answer:
             return self.install_answer
         for word in call.argv[call.argv.index("install") :]:
@@ -269,3 +293,73 @@ def test_a_group_of_nothing() -> None:
     with pytest.raises(PhoenixError, match="names no packages"):
         Group.of({"packages": []})
     assert Group.of({"packages": ["a"], "version": None, "origin": None}) == Group(("a",))
+
+
+@pytest.fixture
+def enterprise(tmp_path: Path) -> Tree:
+    """A fresh node: the enterprise repository, and no subscription."""
+    folder = tmp_path / "etc/apt/sources.list.d"
+    folder.mkdir(parents=True)
+    (folder / "pve-enterprise.sources").write_text("Types: deb\nURIs: https://enterprise.proxmox.com/debian/pve\n")
+    return Tree(tmp_path)
+
+
+def test_a_repository_that_is_not_needed_may_refuse(enterprise: Tree) -> None:
+    apt, warnings = Apt(OFFERS, {}), list[str]()
+    apt.update_answers = [failed(ENTERPRISE, rc=100)]
+    assert run(apt, "jq", tree=enterprise, warn=warnings.append)["packages"] == {"jq": "1.7"}
+    assert warnings == [f"apt goes on without a repository: {REFUSED}. {SUBSCRIBE}"]
+
+
+def test_a_package_of_a_repository_that_refuses(enterprise: Tree) -> None:
+    apt, warnings = Apt(OFFERS, {}), list[str]()
+    apt.update_answers = [failed(ENTERPRISE, rc=100)]
+    apt.dry_run = failed("E: Unable to locate package proxmox-headers-6.17.2-1-pve\n", rc=100)
+    with pytest.raises(PhoenixError) as error:
+        run(apt, "proxmox-headers-6.17.2-1-pve", tree=enterprise, warn=warnings.append)
+    assert error.value.reason == (
+        f"apt-get -s failed: E: Unable to locate package proxmox-headers-6.17.2-1-pve; {REFUSED}"
+    )
+    assert (error.value.remedy, len(warnings)) == (SUBSCRIBE, 1)
+    assert apt.installed == {}
+
+
+def test_a_group_of_a_repository_that_refuses(enterprise: Tree) -> None:
+    apt = Apt({}, {})
+    apt.update_answers = [failed(ENTERPRISE, rc=100)]
+    with pytest.raises(PhoenixError) as error:
+        run(apt, held=[Group(("gone",))], tree=enterprise)
+    assert error.value.reason == f"the package sources have no version that fits all of gone; {REFUSED}"
+
+
+def test_a_package_that_only_an_older_list_has(enterprise: Tree) -> None:
+    """The subscription ended, and the lists of before are still there."""
+    apt = Apt(OFFERS, {})
+    apt.install_answer = failed(
+        "E: Failed to fetch https://enterprise.proxmox.com/debian/pve/dists/x/jq.deb  401  Unauthorized [IP: ::1 443]\n"
+        "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?\n",
+        rc=100,
+    )
+    with pytest.raises(PhoenixError) as error:
+        run(apt, "jq", tree=enterprise)
+    assert error.value.reason.endswith(f"; {REFUSED}")
+    assert error.value.remedy == SUBSCRIBE
+
+
+def test_lists_that_are_not_what_they_could_be_are_a_failure(enterprise: Tree) -> None:
+    apt = Apt(OFFERS, {})
+    down = "E: Failed to fetch http://archive.ubuntu.com/ubuntu/dists/noble/InRelease  502  Bad Gateway\n"
+    apt.update_answers = [failed(ENTERPRISE + down, rc=100)]
+    with pytest.raises(PhoenixError, match="502  Bad Gateway") as error:
+        run(apt, "jq", tree=enterprise)
+    assert error.value.remedy.startswith("See that the container reaches the repository")
+    assert apt.installed == {}
+
+
+def test_what_passes_by_itself_is_waited_for() -> None:
+    """16."""
+    apt, clock = Apt(OFFERS, {}), FakeClock()
+    lock = failed("E: Could not get lock /var/lib/apt/lists/lock. It is held by process 12\n", rc=100)
+    apt.update_answers = [lock, failed("E: Failed to fetch x  Temporary failure resolving 'x'\n", rc=100)]
+    assert run(apt, "jq", clock=clock)["changed"]
+    assert clock.slept == [3, 3]

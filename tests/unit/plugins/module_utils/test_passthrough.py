@@ -239,6 +239,20 @@ def test_what_the_scripts_of_the_seeds_wrote_is_replaced(world: World, method: s
     assert not world.run("0", method=method)["changed"]
 
 
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_a_device_that_comes_in_two_ways_comes_in_one(world: World, running: bool) -> None:
+    """devN entries under the lines that other tools append."""
+    world.fake.conf(CTID, with_dev(BOTH_BY_DEV) + BY_SCRIPT)
+    if running:
+        world.boot()
+    result = world.run("0,1")
+    assert result["removed"] == BY_SCRIPT.splitlines()
+    assert (result["added"], result["lines"]) == ([], BOTH_BY_DEV.splitlines())
+    assert world.fake.conf_text(CTID) == with_dev(BOTH_BY_DEV)
+    again = world.run("0,1")
+    assert (again["changed"], again["restart_required"]) == (False, False)
+
+
 def test_the_clone_of_a_parent_with_two_gpus_keeps_one(world: World) -> None:
     """facts/phoenix.md 4.6."""
     world.fake.conf(CTID, with_dev(BOTH_BY_DEV))

@@ -15,6 +15,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation impor
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct import Pct
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils import recorded_conf as recorded
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.fake_pct import FakePct
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import (
@@ -118,6 +119,22 @@ def test_the_one_command_that_is_started(fake: FakeNode, action: Callable[[Pct],
     action(Pct(fake.node, runner))
     assert runner.commands == [command]
     assert runner.calls[0].timeout == 5
+
+
+def test_keys_are_given_in_a_file_that_is_gone_afterwards(fake: FakeNode) -> None:
+    seen: list[tuple[Path, str]] = []
+
+    def pct(call: Call) -> Completed:
+        file = Path(call.argv[call.argv.index("--ssh-public-keys") + 1])
+        seen.append((file, file.read_text()))
+        return ok()
+
+    Pct(fake.node, FakeRunner({"pct": pct})).create(
+        299, TEMPLATE, {}, ssh_public_keys=["ssh-rsa A", "ssh-rsa B"], timeout=5
+    )
+    [(file, text)] = seen
+    assert text == "ssh-rsa A\nssh-rsa B\n"
+    assert not file.exists()
 
 
 def test_warnings_of_a_success_are_on_stdout(pct: Pct, fake: FakeNode) -> None:

@@ -127,3 +127,12 @@ def test_a_pause_never_goes_past_the_deadline() -> None:
     assert [deadline.pause(1.0) for _turn in range(4)] == [True, True, True, False]
     assert clock.slept == [1.0, 1.0, 0.5]
     assert deadline.left == 0
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "expected"),
+    [("out\n", "one\n two \n\n", "two"), ("one\ntwo\n", " \n", "two"), ("", "", "exit code 7")],
+    ids=["what went wrong", "what it printed", "nothing"],
+)
+def test_what_a_command_said_last(stdout: str, stderr: str, expected: str) -> None:
+    assert Completed((), 7, stdout, stderr).last_line == expected

@@ -269,3 +269,15 @@ def test_a_unit_that_answers() -> None:
         unit = InUnit("x.service", Unit(("active", "running", "a")))
         ready = wait_ready(Server(port, MODEL), unit, timeout=60, clock=Clock(), max_model_len=2048)
     assert ready.answer.text == "Hello!"
+
+
+def test_a_run_that_is_broken_off_leaves_nothing(bench: Bench) -> None:
+    def broken_off(_argv: list[str]) -> tuple[int, str]:
+        raise KeyboardInterrupt
+
+    bench.machine._container = broken_off  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        bench.run()
+    assert bench.machine.started
+    assert bench.machine.containers == []
+    assert list(bench.folder.iterdir()) == []

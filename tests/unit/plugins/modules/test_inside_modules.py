@@ -57,7 +57,9 @@ def test_docker_check(capsys: pytest.CaptureFixture[str]) -> None:
     result = run(docker_check, capsys, _ansible_check_mode=True)
     assert not result.get("failed")
     assert not result["changed"]
-    assert {"version", "storage_driver", "cgroup_driver", "runtimes", "gpus", "nvidia_smi"} == documented(docker_check)
+    assert {"assigned", "version", "storage_driver", "cgroup_driver", "runtimes", "gpus", "nvidia_smi"} == documented(
+        docker_check
+    )
 
 
 def test_guest_ready(capsys: pytest.CaptureFixture[str]) -> None:

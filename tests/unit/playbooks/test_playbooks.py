@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The order in which the playbooks build, and what they refuse before they reach a node.
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import ansible_collections.phoenix.hypervisor as collection
+import pytest
+import yaml
+
+COLLECTION = Path(__file__).parents[3]
+PLAYBOOKS = COLLECTION / "playbooks"
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((PLAYBOOKS / name).read_text())
+    return found
+
+
+def test_the_node_comes_before_its_containers() -> None:
+    imported = [play["ansible.builtin.import_playbook"] for play in load("site.yml")]
+    assert imported == ["hypervisor.yml", "containers.yml", "verify.yml"]
+
+
+def test_features_are_built_in_their_order() -> None:
+    """Seeds 000 and 002: GPUs before Docker, everything proven before the layer is sealed, sealing last."""
+    names: list[str | None] = []
+    for task in load("tasks/build.yml"):
+        role = task.get("ansible.builtin.include_role", {}).get("name", "")
+        names.append(
+            role.removeprefix("phoenix.hypervisor.") or task.get("ansible.builtin.include_tasks", {}).get("file")
+        )
+    order = ["lxc_container", "lxc_base", "lxc_nvidia", "lxc_docker", "verify.yml", "vllm_verify", "lxc_layer"]
+    assert [name for name in names if name in order] == order
+    after = [name for name in names[names.index("lxc_layer") + 1 :] if name]
+    assert after == []
+
+
+@pytest.mark.parametrize("options", [[], ["-e", "phoenix_destroy=no-such"]], ids=["not named", "not there"])
+def test_nothing_is_destroyed_that_is_not_named(tmp_path: Path, options: list[str]) -> None:
+    """Pitfall 49. It is refused before a node is reached."""
+    root = Path(next(iter(collection.__path__))).parents[2]
+    program = Path(sysconfig.get_path("scripts")) / "ansible-playbook"
+    done = subprocess.run(
+        [program, "-i", COLLECTION / "inventories/example", *options, PLAYBOOKS / "destroy.yml"],
+        capture_output=True,
+        text=True,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_HOME": str(tmp_path / "ansible"),
+            "ANSIBLE_COLLECTIONS_PATH": str(root),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "it has to repeat the names of the" in done.stdout
+    assert "TASK [Read the node]" not in done.stdout
