@@ -24,6 +24,7 @@ CONTENTS = {
     "MANIFEST.json",
     "README.md",
     "REUSE.toml",
+    "bindep.txt",
     "changelogs",
     "docs",
     "inventories",
@@ -36,7 +37,10 @@ CONTENTS = {
     "schemas",
 }
 
-_OF_A_DEPENDENCY = re.compile(r"couldn't resolve module/action 'community\.docker\.\w+'")
+_OF_A_DEPENDENCY = re.compile(r"couldn't resolve module/action '(community\.docker|awx\.awx)\.\w+'")
+
+# What jobs in an execution environment need: the API's libraries, and an ssh client.
+_OF_AN_EXECUTION_ENVIRONMENT = ("proxmoxer", "requests", "openssh-client ", "openssh-clients ")
 
 
 def run(bench: Workbench, _arguments: list[str]) -> None:
@@ -55,6 +59,7 @@ def run(bench: Workbench, _arguments: list[str]) -> None:
     install = [*galaxy, "install", "--offline", "--no-deps", f"--collections-path={installed}", str(artefact)]
     if not bench.check("install", install, env=only_this):
         return
+    _execution_environment(bench, target, installed)
     for kind, folder in (("module", "modules"), ("connection", "connection")):
         names = sorted(path.stem for path in (bench.tree / "plugins" / folder).glob("[!_]*.py"))
         listing = [bench.tool("ansible-doc"), f"--type={kind}", "--list", "--json", COLLECTION]
@@ -74,6 +79,49 @@ def _contents(bench: Workbench, artefact: Path) -> None:
     problems = [f"does not belong into the artefact: {name}" for name in sorted(found - CONTENTS)]
     problems += [f"is missing in the artefact: {name}" for name in sorted(CONTENTS - found)]
     bench.report.check("contents", passed=not problems, seconds=time.monotonic() - started, output="\n".join(problems))
+
+
+def _execution_environment(bench: Workbench, target: Path, installed: Path) -> None:
+    """Everything that needs no registry: the build's context, and what the collection asks of the image."""
+    definition = "execution-environment.yml"
+    shutil.copyfile(bench.tree / definition, target / definition)
+    builder = bench.tool("ansible-builder")
+    # Without a name the file is called after the program, of podman and docker, that is there.
+    create = [builder, "create", f"--file={definition}", "--context=context", "--output-filename=Containerfile"]
+    if not bench.check("ansible-builder create", create, cwd=target):
+        return
+    bench.check(
+        "the image gets what the collection needs",
+        [builder, "introspect", str(installed)],
+        cwd=target,
+        complaint=_unasked,
+    )
+    _context(bench, target / "context")
+
+
+def _context(bench: Workbench, context: Path) -> None:
+    started = time.monotonic()
+    wanted = {
+        "Containerfile": "introspect --write-bindep=",
+        "_build/requirements.yml": "phoenix-hypervisor-",
+    }
+    problems = [
+        f"{name} lacks {text}"
+        for name, text in wanted.items()
+        if not (context / name).exists() or text not in (context / name).read_text(encoding="utf-8")
+    ]
+    if not list(context.glob("_build/collections/phoenix-hypervisor-*.tar.gz")):
+        problems.append("the artefact is missing in _build/collections")
+    bench.report.check(
+        "the context has the collection",
+        passed=not problems,
+        seconds=time.monotonic() - started,
+        output="\n".join(problems),
+    )
+
+
+def _unasked(output: str) -> str:
+    return "\n".join(f"not asked for: {name}" for name in _OF_AN_EXECUTION_ENVIRONMENT if name not in output)
 
 
 def _warnings(output: str) -> str:
