@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from . import build, inventory, lab, lint, sanity, unit
+from . import build, inventory, lab, lint, molecule, sanity, unit
 from .report import HarnessError, Report
 from .workbench import Workbench
 
@@ -24,22 +24,27 @@ PARTS: dict[str, Callable[[Workbench, list[str]], None]] = {
     "build": build.run,
     "lab": lab.run,
     "roles": lab.run_roles,
+    "molecule": molecule.run,
 }
 
-# These run only when they are named: half an hour is too long for every run.
-ON_REQUEST = {"roles"}
+# These run only when they are named: they are too long for every run.
+ON_REQUEST = {"roles", "molecule"}
+
+# Those that can do a part of their work, and what follows -- is then: pytest's arguments, or scenarios.
+SELECTIVE = {"unit", "lab", "roles", "molecule"}
 
 DESCRIPTION = f"""\
 Run the tests of this checkout: all parts, or those that are named ({", ".join(PARTS)}).
-The part roles runs only when it is named.
-What follows -- goes to pytest: scripts/test unit -- -k gpu
+The parts roles and molecule run only when they are named.
+What follows -- goes to pytest, or names scenarios: scripts/test unit -- -k gpu, scripts/test molecule -- container
 
 Everything needed is set up on the first run, below $XDG_CACHE_HOME (default: ~/.cache) in phoenix-hypervisor;
 that folder can be removed at any time. Later runs need no network. Nothing is written into the checkout.
 """
 
 
-def main(argv: list[str]) -> int:
+def parse(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The parts to run, and the arguments of the one part that takes some."""
     words, arguments = _split(argv)
     parser = argparse.ArgumentParser(
         prog="scripts/test", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -48,9 +53,13 @@ def main(argv: list[str]) -> int:
     parts = parser.parse_args(words).parts or [name for name in PARTS if name not in ON_REQUEST]
     if unknown := [part for part in parts if part not in PARTS]:
         parser.error(f"no such part: {', '.join(unknown)}. There are: {', '.join(PARTS)}")
-    if arguments and parts not in (["unit"], ["lab"], ["roles"]):
-        parser.error("arguments after -- are for pytest: name the part unit, lab or roles, alone, before them")
+    if arguments and not (len(parts) == 1 and SELECTIVE.issuperset(parts)):
+        parser.error(f"arguments after -- are for one part: name {', '.join(sorted(SELECTIVE))}, alone, before them")
+    return parts, arguments
 
+
+def main(argv: list[str]) -> int:
+    parts, arguments = parse(argv)
     report = Report()
     try:
         with Workbench.prepare(CHECKOUT, report) as bench:

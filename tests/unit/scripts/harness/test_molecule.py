@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.phoenix.hypervisor.scripts.harness.molecule import chosen, not_played
+from ansible_collections.phoenix.hypervisor.scripts.harness.report import HarnessError
+
+PLAYED = """\
+DETAILS
+default > create: Executed: Skipped (Skipping, instances already created.)
+
+snapshot > side_effect: Executed: Successful
+snapshot > converge: Executed: Successful
+snapshot > idempotence: Executed: Successful
+snapshot > verify: Executed: Successful
+snapshot > cleanup: Executed: Successful
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("snapshot", "default", "container", "shared"):
+        (tmp_path / name).mkdir()
+        if name != "shared":
+            (tmp_path / name / "molecule.yml").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("names", "scenarios"),
+    [
+        pytest.param([], ["container", "snapshot"], id="all, without the lab"),
+        pytest.param(["snapshot", "container"], ["snapshot", "container"], id="in the order that they are named in"),
+    ],
+)
+def test_the_scenarios_that_are_run(folder: Path, names: list[str], scenarios: list[str]) -> None:
+    assert chosen(folder, names) == scenarios
+
+
+def test_a_scenario_that_does_not_exist_is_refused(folder: Path) -> None:
+    with pytest.raises(HarnessError, match=r"^no such scenario: default, vllm\. There are: container, snapshot$"):
+        chosen(folder, ["default", "container", "vllm"])
+
+
+def test_a_scenario_that_was_played_is_not_complained_of() -> None:
+    assert not not_played("snapshot", PLAYED)
+
+
+@pytest.mark.parametrize(
+    ("output", "missing"),
+    [
+        pytest.param("", "molecule does not report as played: converge, idempotence, verify", id="nothing"),
+        pytest.param(PLAYED.replace("verify", "syntax"), "molecule does not report as played: verify", id="no verify"),
+        pytest.param(
+            PLAYED.replace("converge: Executed: Successful", "converge: Executed: Missing playbook"),
+            "molecule does not report as played: converge",
+            id="no playbook",
+        ),
+        pytest.param(
+            PLAYED.replace("snapshot >", "container >"),
+            "molecule does not report as played: converge, idempotence, verify",
+            id="another scenario",
+        ),
+    ],
+)
+def test_a_step_that_molecule_passed_over_is_complained_of(output: str, missing: str) -> None:
+    assert not_played("snapshot", output) == missing
