@@ -7,10 +7,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
 
 from .cli import CHECKOUT
 from .lab import as_root
@@ -32,12 +36,20 @@ Look around:
 """
 
 
-def main(argv: list[str]) -> int:
+APPLICATION = "vllmQwen3Coder"
+QUESTION = "Write hello world in Python."
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/demo", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--down", action="store_true", help="end the lab instead")
-    down = parser.parse_args(argv).down
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    down = parse(argv).down
     try:
         with Workbench.prepare(CHECKOUT, Report()) as bench:
             return _down(bench) if down else _build(bench)
@@ -55,9 +67,36 @@ def _build(bench: Workbench) -> int:
     for name in ("site.yml", "playbooks/status.yml"):
         if status := _run(bench, [*playbook, name]):
             return status
+    server, model = _application(bench)
+    say(f"\n{APPLICATION} at {server} is asked: {QUESTION}")
+    say(f"It answers: {answer(server, model)}")
     say(f"\nDone in {time.monotonic() - begin:.0f} s.")
     say(_LOOK_AROUND)
     return 0
+
+
+def answer(server: str, model: str) -> str:
+    """What a model says, asked as any program on this machine would ask it."""
+    body = {"model": model, "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 32}
+    request = urllib.request.Request(
+        f"{server}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    # A proxy for the world outside does not know the lab.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=60) as response:
+            return str(json.load(response)["choices"][0]["message"]["content"])
+    except (OSError, ValueError, LookupError) as error:
+        raise HarnessError(f"{server} did not answer a completion: {error}") from error
+
+
+def _application(bench: Workbench) -> tuple[str, str]:
+    """Where the application listens, and what its model is called."""
+    listing = bench.run([bench.tool("ansible-inventory"), "--inventory=inventories/lab", f"--host={APPLICATION}"])
+    variables: Mapping[str, Any] = json.loads(listing.stdout)
+    address = variables["phoenix_container"]["networks"][0]["ip"].partition("/")[0]
+    vllm = variables["phoenix_vllm"]
+    return f"http://{address}:{vllm['port']}", vllm["served_model_name"]
 
 
 def _down(bench: Workbench) -> int:

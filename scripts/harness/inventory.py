@@ -7,9 +7,12 @@ from __future__ import annotations
 import difflib
 import shutil
 import time
+from pathlib import Path
 
-from . import reference
 from .workbench import Workbench
+
+# What is written from other files, and the module of this package that does it.
+PAGES = {"docs/configuration.md": "reference", "docs/errors.md": "errors_page"}
 
 
 def run(bench: Workbench, _arguments: list[str]) -> None:
@@ -19,7 +22,8 @@ def run(bench: Workbench, _arguments: list[str]) -> None:
         listing = [bench.tool("ansible-inventory"), f"--inventory={name}", "--graph"]
         bench.check(f"{name} is read by Ansible", listing, complaint=_warnings)
     _drift(bench)
-    _reference(bench)
+    for page, module in PAGES.items():
+        _generated(bench, page, module)
 
 
 def _check(bench: Workbench, inventory: str) -> list[str]:
@@ -44,17 +48,20 @@ def _drift(bench: Workbench) -> None:
     )
 
 
-def _reference(bench: Workbench) -> None:
+def _generated(bench: Workbench, page: str, module: str) -> None:
+    """A page of docs that a module of this package writes."""
     started = time.monotonic()
-    page = bench.tree / reference.PAGE
-    found = page.read_text(encoding="utf-8") if page.exists() else ""
-    wanted = reference.reference(bench.tree)
-    diff = difflib.unified_diff(found.splitlines(), wanted.splitlines(), "there", "from the schemas", lineterm="")
+    wanted = bench.output / Path(page).name
+    wanted.unlink(missing_ok=True)
+    writes = [bench.tool("python"), "-m", f"harness.{module}", str(wanted)]
+    done = bench.run(writes, cwd=bench.tree / "scripts")
+    there, right = (path.read_text(encoding="utf-8") if path.exists() else "" for path in (bench.tree / page, wanted))
+    diff = difflib.unified_diff(there.splitlines(), right.splitlines(), "there", "from the sources", lineterm="")
     bench.report.check(
-        f"{reference.PAGE} is what the schemas say",
-        passed=found == wanted,
+        f"{page} is what its sources say",
+        passed=done.returncode == 0 and there == right,
         seconds=time.monotonic() - started,
-        output="\n".join(["Run: python3 scripts/harness/reference.py", *diff]),
+        output="\n".join([f"Run: cd scripts; python3 -m harness.{module}", *diff, done.stdout]),
     )
 
 

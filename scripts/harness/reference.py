@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes docs/configuration.md from the schemas: python3 scripts/harness/reference.py"""
+"""Writes docs/configuration.md from the schemas: cd scripts; python3 -m harness.reference"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ def _code(value: Any) -> str:
 
 def main() -> None:
     root = Path(__file__).resolve().parents[2]
-    (root / PAGE).write_text(reference(root), encoding="utf-8")
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else root / PAGE
+    target.write_text(reference(root), encoding="utf-8")
 
 
 if __name__ == "__main__":
