@@ -308,6 +308,23 @@ def test_destroy_takes_snapshots_and_unused_volumes_along(pct: Pct) -> None:
     assert [path.name for path in pct.system.path("rpool/data").iterdir() if not path.name.startswith(".")] == []
 
 
+def test_the_firewall_goes_with_its_container(pct: Pct) -> None:
+    folder = pct.system.path("etc/pve/firewall")
+    folder.mkdir()
+    pct.create(900)
+    (folder / "900.fw").write_text("[RULES]\nIN DROP\n")
+    (folder / "902.fw").write_text("of an earlier container")
+
+    pct.ok("clone", "900", "901")
+    assert (folder / "901.fw").read_text() == "[RULES]\nIN DROP\n"
+    pct.ok("destroy", "900")
+    assert [path.name for path in sorted(folder.iterdir())] == ["901.fw", "902.fw"]
+    pct.ok("destroy", "901")
+    pct.create(903)
+    pct.ok("clone", "903", "902")
+    assert list(folder.iterdir()) == []
+
+
 def test_a_mount_point_is_put_into_a_running_container(pct: Pct) -> None:
     pct.create(900)
     pct.ok("start", "900")
