@@ -36,8 +36,9 @@ def test_inside_is_what_was_configured(inside, fleet, ctid, name) -> None:
     assert container.process.get(pid=1).comm == "systemd"
 
 
-def test_the_node_reaches_it(node) -> None:
-    assert node.run("ping -c 1 -W 2 %s", "10.99.66.110").rc == 0
+def test_the_node_reaches_it(node, fleet) -> None:
+    address = fleet["made"]["phoenix_container"]["networks"][0]["ip"].partition("/")[0]
+    assert node.run("ping -c 1 -W 2 %s", address).rc == 0
 
 
 def test_changed_is_what_was_asked_for(config) -> None:

@@ -295,7 +295,8 @@ class Connection:
         if missing is None:
             return (
                 f"The token {self.token} lacks a privilege that PVE does not name. One that builds containers needs "
-                "the roles PVEVMAdmin on /vms, PVEDatastoreUser on /storage and PVESDNUser on /sdn."
+                "the roles PVEVMAdmin on /vms, PVEDatastoreUser on /storage and PVESDNUser on /sdn, and one that "
+                "destroys them PVEAuditor on /."
             )
         path, privileges = missing.group(1), missing.group(2).replace("|", " or ")
         return (

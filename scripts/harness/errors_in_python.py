@@ -126,7 +126,7 @@ class _Source:
         """What knows its own words and its own remedy."""
         methods = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
         if {"__str__", "remedy"} <= set(methods):
-            texts = next(self._branches(methods["remedy"].body, self._constants, {"off"}))
+            texts, *_others = self._branches(methods["remedy"].body, self._constants, {"off"})
             said = (part.value for part in ast.walk(methods["__str__"]) if isinstance(part, ast.Return) and part.value)
             reason = _either(*(self._text(value, self._constants) for value in said))
             for part in ast.walk(methods["remedy"]):
@@ -144,7 +144,7 @@ class _Source:
                     said["problems"].append(text)
         if not self._otherwise or not all(map(_literal, said["remedies"])):
             return
-        texts = next(self._branches(body, self._constants, {"detail"}))
+        texts, *_others = self._branches(body, self._constants, {"detail"})
         remedy = next((self._text(text, texts) for text in said["remedies"]), self._otherwise)
         for text in said["problems"]:
             if _literal(text):

@@ -133,10 +133,13 @@ def reader(folder: Path) -> dict[str, str]:
 
 
 def test_what_is_cheap_and_safe_is_run(tmp_path: Path) -> None:
-    """In a clone, in the order of the pages, each command once."""
-    clone = tmp_path / "phoenix.hypervisor"
+    """In a clone where the README asks for one, in the order of the pages, each command once."""
+    clone = tmp_path / "ansible_collections/phoenix/hypervisor"
     left_out = shutil.ignore_patterns(".*", "tests", "molecule", "__pycache__", "*.tar.gz", "output")
     shutil.copytree(CHECKOUT, clone, ignore=left_out, symlinks=True)
+    # A clone anywhere else is found through a link.
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(clone, elsewhere, symlinks=True)
     variables = reader(tmp_path)
 
     def run(argv: list[str], cwd: Path, about: str) -> None:
@@ -154,8 +157,11 @@ def test_what_is_cheap_and_safe_is_run(tmp_path: Path) -> None:
             done.add(text)
             # No server is asked for what is there already.
             offline = ["--offline"] if "collection install" in text else []
-            run([*command.words, *offline], clone, f"{names(command)}: {text}")
+            place = elsewhere if command.words[0] in ("mkdir", "ln") else clone
+            run([*command.words, *offline], place, f"{names(command)}: {text}")
     # Wherever the inventory is, and not in the clone only.
     run(["ansible-doc", "phoenix.hypervisor.lxc_container"], tmp_path, "the installed collection is found")
+    shutil.rmtree(tmp_path / "home/.ansible/collections/ansible_collections/phoenix")
+    run(["ansible-doc", "phoenix.hypervisor.lxc_container"], elsewhere, "the linked collection is found")
     hosts = [(clone / "inventories" / name / "hosts.yml").read_text() for name in ("home", "example")]
     assert hosts[0] == hosts[1]

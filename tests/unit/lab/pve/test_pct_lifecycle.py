@@ -37,6 +37,20 @@ def test_create_sets_up_the_root_file_system(pct: Pct) -> None:
     assert pct.file(900, "etc/shadow").read_text() == "root:*:1::::::\n"
 
 
+def test_create_takes_keys_out_of_the_file_that_the_command_line_names(pct: Pct, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.pub"
+    keys.write_text("ssh-ed25519 AAAA me\n")
+    pct.create(900, "--ssh-public-keys", str(keys))
+    assert pct.file(900, "root/.ssh/authorized_keys").read_text() == (
+        "# --- BEGIN PVE ---\nssh-ed25519 AAAA me\n# --- END PVE ---\n"
+    )
+
+
+def test_create_without_the_file_of_keys(pct: Pct) -> None:
+    done = pct("create", "900", TEMPLATE, "--rootfs", "local-zfs:1", "--ssh-public-keys", "/nowhere")
+    assert (done.rc, done.err) == (255, "can't open '/nowhere' - No such file or directory\n")
+
+
 def test_create_warns_about_systemd_without_nesting(pct: Pct) -> None:
     done = pct("create", "900", TEMPLATE, "--rootfs", "local-zfs:1")
 

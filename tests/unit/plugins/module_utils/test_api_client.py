@@ -438,7 +438,8 @@ ROOT_ONLY = (
         pytest.param(
             "Permission check failed",
             "The token bob@pve!tk lacks a privilege that PVE does not name. One that builds containers needs the roles "
-            "PVEVMAdmin on /vms, PVEDatastoreUser on /storage and PVESDNUser on /sdn.",
+            "PVEVMAdmin on /vms, PVEDatastoreUser on /storage and PVESDNUser on /sdn, and one that destroys them "
+            "PVEAuditor on /.",
             id="5b: create without any right",
         ),
     ],

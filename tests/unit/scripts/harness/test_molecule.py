@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.phoenix.hypervisor.scripts.harness.molecule import chosen, not_played
+from ansible_collections.phoenix.hypervisor.scripts.harness.molecule import NODE, chosen, not_played
 from ansible_collections.phoenix.hypervisor.scripts.harness.report import HarnessError
 
 PLAYED = """\
@@ -24,7 +24,7 @@ snapshot > cleanup: Executed: Successful
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("snapshot", "default", "container", "shared"):
+    for name in ("snapshot", "default", "container", "proxmox", "shared"):
         (tmp_path / name).mkdir()
         if name != "shared":
             (tmp_path / name / "molecule.yml").touch()
@@ -32,19 +32,35 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("names", "scenarios"),
+    ("names", "environment", "scenarios"),
     [
-        pytest.param([], ["container", "snapshot"], id="all, without the lab"),
-        pytest.param(["snapshot", "container"], ["snapshot", "container"], id="in the order that they are named in"),
+        pytest.param([], {}, ["container", "snapshot"], id="all, without the lab and what is for a real node"),
+        pytest.param([], {NODE: ""}, ["container", "snapshot"], id="a variable that is empty"),
+        pytest.param([], {NODE: "192.0.2.10"}, ["container", "proxmox", "snapshot"], id="all, and a real node"),
+        pytest.param(["proxmox"], {NODE: "192.0.2.10"}, ["proxmox"], id="only the real node"),
+        pytest.param(["snapshot", "container"], {}, ["snapshot", "container"], id="in the order that they are named"),
     ],
 )
-def test_the_scenarios_that_are_run(folder: Path, names: list[str], scenarios: list[str]) -> None:
-    assert chosen(folder, names) == scenarios
+def test_the_scenarios_that_are_run(
+    folder: Path, names: list[str], environment: dict[str, str], scenarios: list[str]
+) -> None:
+    assert chosen(folder, names, environment) == scenarios
+
+
+def test_that_one_is_skipped_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen(folder, [], {})
+    assert "proxmox is skipped: it is for a real node, and PHOENIX_PROXMOX_HOST is not set" in capsys.readouterr().out
+
+
+def test_one_for_a_real_node_is_refused_without_it(folder: Path) -> None:
+    with pytest.raises(HarnessError, match=r"^proxmox is for a real node: set PHOENIX_PROXMOX_HOST, "):
+        chosen(folder, ["proxmox"], {})
 
 
 def test_a_scenario_that_does_not_exist_is_refused(folder: Path) -> None:
-    with pytest.raises(HarnessError, match=r"^no such scenario: default, vllm\. There are: container, snapshot$"):
-        chosen(folder, ["default", "container", "vllm"])
+    said = r"^no such scenario: default, vllm\. There are: container, proxmox, snapshot$"
+    with pytest.raises(HarnessError, match=said):
+        chosen(folder, ["default", "container", "vllm"], {})
 
 
 def test_a_scenario_that_was_played_is_not_complained_of() -> None:
