@@ -41,6 +41,8 @@ class Command(NamedTuple):
     """Parameters that the command line gives itself; NODE stands for the node's name."""
     output: Callable[[Environment, Any], int | None] | None = None
     """Prints the result; may return the exit code."""
+    mapped: Mapping[str, Callable[[str], str]] = types.MappingProxyType({})
+    """Parameters that the command line gives in another form than the method takes (param_mapping)."""
 
     def load(self) -> Method:
         module, _colon, name = self.method.partition(":")
@@ -98,6 +100,8 @@ class CLIHandler:
         try:
             parameters = get_options(method.parameters, words[1:], command.arguments, command.fixed)
             parameters.update(self._fixed(command))
+            for parameter in command.mapped.keys() & parameters.keys():
+                parameters[parameter] = command.mapped[parameter](parameters[parameter])
             result = method.handle(environment, parameters, verify_result=True)
         except PVEError as error:
             if error.code == _BAD_REQUEST:

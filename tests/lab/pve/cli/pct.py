@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..cli_handler import NODE, Command, run_command
 from ..environment import Environment
+from ..exceptions import PVEError
 from ..system import System
 from . import pct_output as output
 
@@ -36,6 +38,14 @@ def _own_code(_environment: Environment, code: int | None) -> int:
     return code or 0
 
 
+def _content(path: str) -> str:
+    """What is in a file that the command line names."""
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise PVEError(f"can't open '{path}' - {error.strerror}") from error
+
+
 def _task(group: str, method: str, *arguments: str) -> Command:
     return Command(group, f"{_API}.{method}", arguments, NODE, upid_exit)
 
@@ -46,7 +56,7 @@ COMMANDS: dict[str, Command | str] = {
     "pending": Command(_LXC, f"{_API}.lxc_config:vm_pending", ("vmid",), NODE, output.print_pending),
     "set": Command(_CONFIG, f"{_API}.lxc_config:update_vm", ("vmid",), NODE),
     "resize": Command(_LXC, f"{_API}.lxc:resize_vm", ("vmid", "disk", "size"), NODE),
-    "create": _task(_LXC, "lxc:create_vm", "vmid", "ostemplate"),
+    "create": _task(_LXC, "lxc:create_vm", "vmid", "ostemplate")._replace(mapped={"ssh-public-keys": _content}),
     "restore": Command(_LXC, f"{_HERE}.pct_missing:restore", ("vmid", "ostemplate"), NODE),
     "destroy": _task(_LXC, "lxc:destroy_vm", "vmid"),
     "start": _task(_STATUS, "lxc_status:vm_start", "vmid"),
