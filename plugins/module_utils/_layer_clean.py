@@ -49,6 +49,7 @@ class Clean:
 
     def __init__(self, root: Path, runner: Runner, *, images: Sequence[str]) -> None:
         self._root = root
+        self._runner = runner
         self._client = Docker(runner)
         self._images = images
 
@@ -60,7 +61,11 @@ class Clean:
             done.append(f"docker image {image}")
             if not check_mode:
                 self._docker("image", "rm", image)
-        for path in self._gone():
+        gone = list(self._gone())
+        if not check_mode and any(self._root / "var/log/journal" in path.parents for path in gone):
+            # Until the next boot the journal is in memory: what happens up to the shutdown is not written there again.
+            self._runner(["journalctl", "--relinquish-var"], timeout=30)
+        for path in gone:
             done.append(f"/{path.relative_to(self._root)}")
             if not check_mode:
                 _remove(path)

@@ -46,8 +46,12 @@ class Docker:
     def __init__(self, containers: str = "", images: str = IMAGES) -> None:
         self.answers = {"ps": containers, "image": images}
         self.removed: list[str] = []
+        self.others: list[list[str]] = []
 
     def __call__(self, argv: Sequence[str], **_options: object) -> Completed:
+        if argv[0] != "docker":
+            self.others.append(list(argv))
+            return Completed(list(argv), 0, "", "")
         if argv[1:3] == ["image", "rm"]:
             self.removed.append(argv[3])
             return Completed(list(argv), 0, "", "")
@@ -79,6 +83,16 @@ def test_what_every_clone_would_share_is_gone(root: Path) -> None:
     assert "/etc/ssh/ssh_host_ed25519_key" in removed
     assert "/etc/machine-id" in removed
     assert "/var/log/empty.log" not in removed
+
+
+def test_the_journal_does_not_come_back_before_the_shutdown(root: Path) -> None:
+    docker = Docker()
+    Clean(root, docker, images=()).run(check_mode=True)
+    assert docker.others == []
+    Clean(root, docker, images=()).run(check_mode=False)
+    assert docker.others == [["journalctl", "--relinquish-var"]]
+    Clean(root, docker, images=()).run(check_mode=False)
+    assert len(docker.others) == 1
 
 
 def test_a_second_time_there_is_nothing_to_do(root: Path) -> None:
