@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, the phoenix.hypervisor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# What phoenix_rebuild takes, really run: the playbook refuses before it reaches a node.
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[3]
+NAMED = "(there are: BaseTemplate, BaseTemplateDocker, BaseTemplateDockerGPU, BaseTemplateGPU, BaseTemplateVLLM)"
+
+
+def first_play(tmp_path: Path, answer: str) -> subprocess.CompletedProcess[str]:
+    # Only the first play is of interest, and nothing is there that the others could work with.
+    lines = (CHECKOUT / "playbooks/containers.yml").read_text().partition("- name: Containers at depth 0")[0]
+    (tmp_path / "vars").symlink_to(CHECKOUT / "playbooks/vars")
+    (tmp_path / "containers.yml").write_text(lines)
+    inventory = f"--inventory={CHECKOUT / 'inventories/lab'}"
+    return subprocess.run(
+        ["ansible-playbook", inventory, f"--extra-vars=phoenix_rebuild={answer}", str(tmp_path / "containers.yml")],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("answer", ["", "stale", "901", "'BaseTemplate, 902,stale'"])
+def test_layers_by_name_and_id_and_all_that_are_stale(tmp_path: Path, answer: str) -> None:
+    done = first_play(tmp_path, answer)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("answer", ["vllmQwen3Coder", "952", "BaseTemplat", "901,nobody"])
+def test_anything_else_is_refused(tmp_path: Path, answer: str) -> None:
+    done = first_play(tmp_path, answer)
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 2
+    assert f'phoenix_rebuild: "{answer.rpartition(",")[2]}" is no layer.' in said.replace("\\", "")
+    assert NAMED in said
