@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ class Report:
         self.passed = 0
         self.failed = 0
         self.skipped = 0
+        # Checks may be made side by side.
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -42,12 +45,13 @@ class Report:
         say(f"-- {name}: {counts} ({time.monotonic() - started:.1f} s)\n")
 
     def check(self, name: str, *, passed: bool, seconds: float, output: str = "") -> None:
-        if passed:
-            self.passed += 1
-            say(f"   ok       {name} ({seconds:.1f} s)")
-        else:
-            self.failed += 1
-            say(f"   FAILED   {name} ({seconds:.1f} s)\n{_indent(output)}")
+        with self._lock:
+            if passed:
+                self.passed += 1
+                say(f"   ok       {name} ({seconds:.1f} s)")
+            else:
+                self.failed += 1
+                say(f"   FAILED   {name} ({seconds:.1f} s)\n{_indent(output)}")
 
     def failed_check(self, name: str, reason: str) -> None:
         self.failed += 1

@@ -47,6 +47,13 @@ def test_the_scenarios_that_are_run(
     assert chosen(folder, names, environment) == scenarios
 
 
+def test_what_takes_longest_begins_first(folder: Path) -> None:
+    for name in ("vllm", "hierarchy"):
+        (folder / name).mkdir()
+        (folder / name / "molecule.yml").touch()
+    assert chosen(folder, [], {}) == ["hierarchy", "vllm", "container", "snapshot"]
+
+
 def test_that_one_is_skipped_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen(folder, [], {})
     assert "proxmox is skipped: it is for a real node, and PHOENIX_PROXMOX_HOST is not set" in capsys.readouterr().out
