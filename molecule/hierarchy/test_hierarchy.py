@@ -160,8 +160,9 @@ def test_the_driver_is_the_one_of_the_node(node, inside, ctid) -> None:
 
 
 @pytest.mark.parametrize("ctid", WITH_GPUS)
-def test_it_compiles_for_cuda_12_8(inside, ctid) -> None:
+def test_it_has_cuda_12_8_and_its_tools(inside, ctid) -> None:
     assert "release 12.8" in inside(ctid).check_output("/usr/local/cuda/bin/nvcc --version")
+    assert inside(ctid).package("nvtop").is_installed
 
 
 @pytest.mark.parametrize("ctid", WITH_DOCKER)
