@@ -79,12 +79,12 @@ def run(bench: Workbench, arguments: list[str]) -> None:
             scenarios.clear()
 
 
-def chosen(folder: Path, names: list[str], environment: Mapping[str, str] = os.environ) -> list[str]:
+def chosen(folder: Path, names: list[str], environment: Mapping[str, str] | None = None) -> list[str]:
     """The scenarios that are named, or all that can be played."""
     there = sorted(path.parent.name for path in folder.glob("*/molecule.yml") if path.parent.name != LAB)
     if unknown := [name for name in names if name not in there]:
         raise HarnessError(f"no such scenario: {', '.join(unknown)}. There are: {', '.join(there)}")
-    if environment.get(NODE):
+    if (os.environ if environment is None else environment).get(NODE):
         return names or there
     if REAL in names:
         raise HarnessError(f"{REAL} is for a real node: set {NODE}, and what else molecule/README.md lists for it")

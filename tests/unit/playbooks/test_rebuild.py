@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 CHECKOUT = Path(__file__).parents[3]
+PLAYBOOK = [sys.executable, "-m", "ansible", "playbook"]
 NAMED = "(there are: BaseTemplate, BaseTemplateDocker, BaseTemplateDockerGPU, BaseTemplateGPU, BaseTemplateVLLM)"
 
 
@@ -23,7 +25,7 @@ def first_play(tmp_path: Path, answer: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "containers.yml").write_text(lines)
     inventory = f"--inventory={CHECKOUT / 'inventories/lab'}"
     return subprocess.run(
-        ["ansible-playbook", inventory, f"--extra-vars=phoenix_rebuild={answer}", str(tmp_path / "containers.yml")],
+        [*PLAYBOOK, inventory, f"--extra-vars=phoenix_rebuild={answer}", str(tmp_path / "containers.yml")],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
