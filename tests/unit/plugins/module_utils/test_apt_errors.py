@@ -26,7 +26,7 @@ DOCKER = (
 )
 OLD_USED = "W: Some index files failed to download. They have been ignored, or old ones used instead.\n"
 DOWN = (
-    "E: Failed to fetch http://deb.debian.org/debian/dists/trixie/InRelease  Could not connect to deb.debian.org:80\n"
+    "E: Failed to fetch http://deb.example.org/debian/dists/trixie/InRelease  Could not connect to deb.example.org:80\n"
 )
 UNSIGNED = "E: The repository 'http://other.example trixie InRelease' is not signed.\n"
 PACKAGE = """\
@@ -35,7 +35,7 @@ E: Unable to fetch some archives, maybe run apt-get update or try with --fix-mis
 """
 
 FILES = {
-    "/etc/apt/sources.list": "deb http://deb.debian.org/debian trixie main\n",
+    "/etc/apt/sources.list": "deb http://deb.example.org/debian trixie main\n",
     "/etc/apt/sources.list.d/ceph.list": "deb https://enterprise.proxmox.com/debian/ceph-squid trixie enterprise\n",
     "/etc/apt/sources.list.d/pve-enterprise.sources": "Types: deb\nURIs: https://enterprise.proxmox.com/debian/pve/\n",
 }
