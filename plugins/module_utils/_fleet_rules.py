@@ -172,7 +172,8 @@ def dependencies(view: View) -> Iterator[Problem]:
                                                     f"there is no container {other} to depend on",
                                                     "Add it to lxc_configs, or remove it from the list.")  # fmt: skip
     before = {ctid: {*needed[ctid], *_parent(view, ctid)} for ctid in needed}
-    for circle in cycles(before):
+    circles = cycles(before)
+    for circle in circles:
         edges = zip(circle, [*circle[1:], circle[0]], strict=True)
         # A circle of parents alone is no_circles' to report.
         waiting = next(((ctid, other) for ctid, other in edges if other in needed[ctid]), None)
@@ -181,7 +182,7 @@ def dependencies(view: View) -> Iterator[Problem]:
             yield view.containers[ctid].problem(("dependencies", needed[ctid].index(other)), str(other),
                                                 f"a circle: {around(circle)}, each waits for the next",
                                                 "Remove one of these dependencies.")  # fmt: skip
-    if not cycles(before):
+    if not circles:
         yield from _too_deep(view, before)
 
 

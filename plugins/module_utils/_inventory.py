@@ -28,7 +28,7 @@ def inventory(fleet: Fleet, sources: Sequence[str]) -> dict[str, str]:
     """The text of every file of the inventory, by its path below the inventory's folder."""
     levels = depths(fleet)
     files: dict[str, Mapping[str, t.Any]] = {
-        HOSTS: _hosts(fleet),
+        HOSTS: _hosts(fleet, levels),
         f"group_vars/all/{VARIABLES}": {f"phoenix_{key}": value for key, value in fleet.settings.items()},
         f"group_vars/phoenix_containers/{VARIABLES}": {
             "ansible_connection": "phoenix.hypervisor.pct",
@@ -50,9 +50,8 @@ def is_generated(data: bytes) -> bool:
     return data.split(b"\n", 1)[0].strip() == HEAD.encode()
 
 
-def _hosts(fleet: Fleet) -> dict[str, t.Any]:
+def _hosts(fleet: Fleet, levels: Mapping[int, int]) -> dict[str, t.Any]:
     groups: dict[str, dict[str, t.Any]] = {"phoenix_nodes": {node: {} for node in fleet.nodes}}
-    levels = depths(fleet)
     for container in fleet.containers.values():
         for group in _groups(container, levels[container.ctid]):
             groups.setdefault(group, {})[container.name] = {}
