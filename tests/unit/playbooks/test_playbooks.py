@@ -6,18 +6,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sysconfig
 from pathlib import Path
 from typing import Any
 
-import ansible_collections.phoenix.hypervisor as collection
 import pytest
 import yaml
-
-COLLECTION = Path(__file__).parents[3]
-PLAYBOOKS = COLLECTION / "playbooks"
+from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.played import CHECKOUT, PLAYBOOKS, play
 
 
 def load(name: str) -> list[dict[str, Any]]:
@@ -47,24 +41,7 @@ def test_features_are_built_in_their_order() -> None:
 @pytest.mark.parametrize("options", [[], ["-e", "phoenix_destroy=no-such"]], ids=["not named", "not there"])
 def test_nothing_is_destroyed_that_is_not_named(tmp_path: Path, options: list[str]) -> None:
     """Pitfall 49. It is refused before a node is reached."""
-    root = Path(next(iter(collection.__path__))).parents[2]
-    program = Path(sysconfig.get_path("scripts")) / "ansible-playbook"
-    done = subprocess.run(
-        [program, "-i", COLLECTION / "inventories/example", *options, PLAYBOOKS / "destroy.yml"],
-        capture_output=True,
-        text=True,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
-            "LC_ALL": "C.UTF-8",
-            "ANSIBLE_HOME": str(tmp_path / "ansible"),
-            "ANSIBLE_COLLECTIONS_PATH": str(root),
-            "ANSIBLE_NOCOLOR": "1",
-        },
-        stdin=subprocess.DEVNULL,
-        timeout=120,
-        check=False,
-    )
+    done = play(tmp_path, "-i", CHECKOUT / "inventories/example", *options, PLAYBOOKS / "destroy.yml")
     assert done.returncode != 0
     assert "it has to repeat the names of the" in done.stdout
     assert "TASK [Read the node]" not in done.stdout

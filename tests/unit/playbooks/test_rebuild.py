@@ -6,32 +6,22 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.played import CHECKOUT, PLAYBOOKS, play
 
-CHECKOUT = Path(__file__).parents[3]
-PLAYBOOK = [sys.executable, "-m", "ansible", "playbook"]
 NAMED = "(there are: BaseTemplate, BaseTemplateDocker, BaseTemplateDockerGPU, BaseTemplateGPU, BaseTemplateVLLM)"
 
 
 def first_play(tmp_path: Path, answer: str) -> subprocess.CompletedProcess[str]:
     # Only the first play is of interest, and nothing is there that the others could work with.
-    lines = (CHECKOUT / "playbooks/containers.yml").read_text().partition("- name: Containers at depth 0")[0]
-    (tmp_path / "vars").symlink_to(CHECKOUT / "playbooks/vars")
+    lines = (PLAYBOOKS / "containers.yml").read_text().partition("- name: Containers at depth 0")[0]
+    (tmp_path / "vars").symlink_to(PLAYBOOKS / "vars")
     (tmp_path / "containers.yml").write_text(lines)
-    inventory = f"--inventory={CHECKOUT / 'inventories/lab'}"
-    return subprocess.run(
-        [*PLAYBOOK, inventory, f"--extra-vars=phoenix_rebuild={answer}", str(tmp_path / "containers.yml")],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
-        check=False,
-    )
+    answers = f"--extra-vars=phoenix_rebuild={answer}"
+    return play(tmp_path, "-i", CHECKOUT / "inventories/lab", answers, tmp_path / "containers.yml")
 
 
 @pytest.mark.parametrize("answer", ["", "stale", "901", "'BaseTemplate, 902,stale'"])
