@@ -15,7 +15,7 @@ from .workbench import Workbench
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-# A part runs its checks on the workbench; the list holds the arguments after `--`.
+# A part runs its checks on the workbench; the list holds pytest's arguments, or the names of scenarios.
 PARTS: dict[str, Callable[[Workbench, list[str]], None]] = {
     "lint": lint.run,
     "sanity": sanity.run,
@@ -27,43 +27,49 @@ PARTS: dict[str, Callable[[Workbench, list[str]], None]] = {
     "molecule": molecule.run,
 }
 
-# These run only when they are named: they are too long for every run.
-ON_REQUEST = {"roles", "molecule"}
+# Too long for every run.
+ON_REQUEST = {"roles"}
 
-# Those that can do a part of their work, and what follows -- is then: pytest's arguments, or scenarios.
+# What a part gets in a run of everything.
+SHORT = {"molecule": list(molecule.EVERY_TIME)}
+
+# Those that can do a part of their work.
 SELECTIVE = {"unit", "lab", "roles", "molecule"}
 
 DESCRIPTION = f"""\
 Run the tests of this checkout: all parts, or those that are named ({", ".join(PARTS)}).
-The parts roles and molecule run only when they are named.
-What follows -- goes to pytest, or names scenarios: scripts/test unit -- -k gpu, scripts/test molecule -- container
+The part roles runs only when it is named, and molecule plays all of its scenarios only then.
+What follows -- goes to pytest: scripts/test unit -- -k gpu
+Scenarios are named after their part: scripts/test molecule container snapshot
 
 Everything needed is set up on the first run, below $XDG_CACHE_HOME (default: ~/.cache) in phoenix-hypervisor;
 that folder can be removed at any time. Later runs need no network. Nothing is written into the checkout.
 """
 
 
-def parse(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The parts to run, and the arguments of the one part that takes some."""
+def parse(argv: list[str]) -> list[tuple[str, list[str]]]:
+    """The parts to run, each with its arguments."""
     words, arguments = _split(argv)
     parser = argparse.ArgumentParser(
         prog="scripts/test", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="part")
-    parts = parser.parse_args(words).parts or [name for name in PARTS if name not in ON_REQUEST]
+    parts = parser.parse_args(words).parts
+    if not parts and not arguments:
+        return [(name, SHORT.get(name, [])) for name in PARTS if name not in ON_REQUEST]
     if unknown := [part for part in parts if part not in PARTS]:
         parser.error(f"no such part: {', '.join(unknown)}. There are: {', '.join(PARTS)}")
     if arguments and not (len(parts) == 1 and SELECTIVE.issuperset(parts)):
         parser.error(f"arguments after -- are for one part: name {', '.join(sorted(SELECTIVE))}, alone, before them")
-    return parts, arguments
+    return [(part, arguments) for part in parts]
 
 
 def main(argv: list[str]) -> int:
-    parts, arguments = parse(argv)
+    runs = parse(argv)
     report = Report()
     try:
         with Workbench.prepare(CHECKOUT, report) as bench:
-            for part in parts:
+            for part, arguments in runs:
                 with report.part(part):
                     PARTS[part](bench, arguments)
     except HarnessError as error:
@@ -74,7 +80,9 @@ def main(argv: list[str]) -> int:
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
-    if "--" not in argv:
-        return argv, []
-    at = argv.index("--")
-    return argv[:at], argv[at + 1 :]
+    if "--" in argv:
+        at = argv.index("--")
+        return argv[:at], argv[at + 1 :]
+    if argv[:1] == ["molecule"] and PARTS.keys().isdisjoint(argv[1:]) and not any(word[:1] == "-" for word in argv):
+        return argv[:1], argv[1:]
+    return argv, []

@@ -18,7 +18,7 @@ def run(bench: Workbench, arguments: list[str]) -> None:
     if arguments:
         run_pytest(bench, "lab", arguments, prefix=as_root(bench))
         return
-    run_pytest(bench, "contract", ["tests/lab/contract"])
+    run_pytest(bench, "contract", ["tests/lab/contract"], spread=True)
     run_pytest(bench, "smoke", ["tests/lab/smoke"], prefix=as_root(bench))
 
 

@@ -29,9 +29,11 @@ NODE = f"{VARIABLES}HOST"
 # Molecule passes over a step whose file it does not find.
 STEPS = ("converge", "idempotence", "verify")
 
-
 # What takes longest begins first, so that no lab is idle at the end.
-LONGEST = ("hierarchy", "vllm", "docker", "unprivileged")
+LONGEST = ("hierarchy", "vllm", "docker", "unprivileged", "applications")
+
+# Those that a run of everything plays, as long as the longest. The others look closer at what hierarchy builds, too.
+EVERY_TIME = ("hierarchy", "unprivileged", "gpu_passthrough", "runfile", "api", "snapshot", "container")
 
 
 @dataclasses.dataclass(frozen=True)

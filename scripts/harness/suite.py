@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 import xml.etree.ElementTree as ET
@@ -23,11 +24,14 @@ def run_pytest(
     *,
     env: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
+    spread: bool = False,
 ) -> None:
+    """spread: over all processors, a file of tests at a time, since what they share is made once for a file."""
     junit = bench.output / f"{name}.xml"
     junit.unlink(missing_ok=True)
     python = [*prefix, bench.tool("python"), "-m", "pytest", "--quiet", "--tb=short", "-p", "no:cacheprovider"]
-    argv = [*python, "--continue-on-collection-errors", f"--junitxml={junit}", *arguments]
+    processes = ["--dist=loadfile", f"--numprocesses={len(os.sched_getaffinity(0))}"] if spread else []
+    argv = [*python, "--continue-on-collection-errors", f"--junitxml={junit}", *processes, *arguments]
     environment = {
         **bench.environment,
         "HYPOTHESIS_STORAGE_DIRECTORY": str(bench.output / "hypothesis"),

@@ -116,11 +116,11 @@ def _setting(word: str) -> None:
 
 
 def _test(words: list[str]) -> None:
-    parts, arguments = test_cli.parse(words)
-    if parts == ["molecule"]:
-        chosen(CHECKOUT / "molecule", arguments)
-    for argument in arguments:
-        _check(argument.startswith("-") or parts != ["roles"] or (CHECKOUT / argument).exists(), f"no {argument}")
+    for part, arguments in test_cli.parse(words):
+        if part == "molecule":
+            chosen(CHECKOUT / "molecule", arguments)
+        for argument in arguments:
+            _check(argument.startswith("-") or part != "roles" or (CHECKOUT / argument).exists(), f"no {argument}")
 
 
 def _demo(words: list[str]) -> None:
