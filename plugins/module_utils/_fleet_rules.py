@@ -72,6 +72,8 @@ def validate(lxc: object, hypervisor: object, schemas: Schemas, names: tuple[str
     known |= {(problem.file, problem.path) for problem in found}
     rest = [problem for part in refused for problem in part if (problem.file, problem.path) not in known]
     warnings = [problem for rule in WARNINGS for problem in rule(view)]
+    warnings += _not_applied(names[0], view.lxc, schemas.lxc)
+    warnings += _not_applied(names[1], view.hypervisor, schemas.hypervisor)
     return Findings(
         *(
             sorted((_fleet_secrets.without(problem, secrets.values()) for problem in problems), key=_place)
@@ -83,6 +85,19 @@ def validate(lxc: object, hypervisor: object, schemas: Schemas, names: tuple[str
 def _place(problem: Problem) -> tuple[t.Any, ...]:
     parts = re.split(r"(\d+)", problem.path)
     return problem.file, [(int(part), "") if part.isdigit() else (-1, part) for part in parts], problem.wrong
+
+
+def _not_applied(file: str, document: Mapping[str, t.Any], schema: Mapping[str, t.Any]) -> Iterator[Problem]:
+    """One for a file: a fleet that came from the first scripts has many."""
+    places: dict[str, dict[str, None]] = {}
+    for way in _schema.not_applied(document, schema):
+        of_container = way[0] == "lxc_configs"
+        ctids = places.setdefault(".".join(way[2:] if of_container else way), {})
+        ctids |= {way[1]: None} if of_container else {}
+    if places:
+        found = (f"{key} ({some(list(ctids), ', ')})" if ctids else key for key, ctids in sorted(places.items()))
+        yield Problem(file, "$", None, f"nothing applies {', '.join(found)}",
+                      "Bring about in a play of your own what you need of it, or remove it.")  # fmt: skip
 
 
 def parents_exist(view: View) -> Iterator[Problem]:

@@ -129,6 +129,26 @@ def check(document: object, schema: Schema, file: str) -> list[Problem]:
     return checker.problems
 
 
+def not_applied(document: object, schema: Schema) -> Iterator[tuple[str, ...]]:
+    """The ways, key by key and without the indices of lists, to what a document says and no role applies."""
+    return _not_applied(document, schema, schema)
+
+
+def _not_applied(value: object, schema: Schema, root: Schema) -> Iterator[tuple[str, ...]]:
+    if "$ref" in schema:
+        yield from _not_applied(value, _resolved(root, schema["$ref"]), root)
+    if isinstance(value, list):
+        for member in value:
+            yield from _not_applied(member, schema.get("items", {}), root)
+    if isinstance(value, dict):
+        for key, member in value.items():
+            below = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+            if isinstance(below, Mapping) and below.get(NOT_APPLIED):
+                yield (key,)
+            elif isinstance(below, Mapping):
+                yield from ((key, *way) for way in _not_applied(member, below, root))
+
+
 class _Checker:
     def __init__(self, root: Schema, file: str) -> None:
         self._root = root
@@ -267,7 +287,11 @@ _TESTS: Mapping[str, Callable[[_Checker, t.Any, t.Any, Schema, str], None]] = {
     "exclusiveMinimum": _Checker._exclusive_minimum,
     "maximum": _Checker._maximum,
 }
-ANNOTATIONS = frozenset(("$schema", "$id", "$defs", "title", "description", "examples", "default", "deprecated"))
+# What is understood and checked, because files of the first scripts have it, but of which no role makes anything.
+NOT_APPLIED = "x-not-applied"
+ANNOTATIONS = frozenset(
+    ("$schema", "$id", "$defs", "title", "description", "examples", "default", "deprecated", NOT_APPLIED)
+)
 KEYWORDS = ANNOTATIONS | {"type"} | _TESTS.keys()
 
 

@@ -29,7 +29,8 @@ Generated from the folder schemas by scripts/harness/reference.py: changes in th
 An editor that is told the schema, as the line `$schema` of the
 [shipped files](https://github.com/phoenix-hypervisor/phoenix.hypervisor/tree/main/inventories/example/fleet.cfg) does,
 shows the same while you write. A *legacy* key or spelling of earlier files is still understood; its description says
-what to write instead. A part of a name in angle brackets is yours to choose.
+what to write instead. What is *not applied* is understood and checked, since earlier files have it, and a warning names
+it: it reaches the inventory, and no role makes anything of it. A part of a name in angle brackets is yours to choose.
 """
 
 COLUMNS = "| Key | Type | Limits | Default | Description |\n|---|---|---|---|---|\n"
@@ -125,6 +126,7 @@ def _limits(schema: Schema, document: Schema) -> str:
 
 def _description(schema: Schema) -> str:
     words = ["*Legacy.*"] if schema.get("deprecated") else []
+    words += ["*Not applied.*"] if schema.get("x-not-applied") else []
     words.append(schema["description"])
     words += [
         f"*Legacy spelling:* {choice['description']}" for choice in schema.get("anyOf", ()) if choice.get("deprecated")

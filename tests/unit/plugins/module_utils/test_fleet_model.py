@@ -17,6 +17,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model im
     normalise,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._option_checks import check_arguments
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._schema import NOT_APPLIED
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.fleet_world import (
     GONE,
     RUNFILE,
@@ -207,7 +208,7 @@ def test_every_key_of_a_container_has_a_place() -> None:
     }
     for key, schema in properties.items():
         sample = samples.get(key, schema.get("examples", [None])[0])
-        if sample is None or "Not used" in schema["description"]:
+        if sample is None or schema.get(NOT_APPLIED):
             continue
         lxc["lxc_configs"]["951"] = {**edited({})[0]["lxc_configs"]["951"], key: sample}
         if sample != edited({})[0]["lxc_configs"]["951"].get(key):

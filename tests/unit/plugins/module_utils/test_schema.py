@@ -6,13 +6,24 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import typing as t
 from collections.abc import Iterator
+from pathlib import Path
 
 import jsonschema
 import pytest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet import Problem
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._schema import KEYWORDS, at, check, loads, shown
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model import VLLM
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._schema import (
+    KEYWORDS,
+    NOT_APPLIED,
+    at,
+    check,
+    loads,
+    not_applied,
+    shown,
+)
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.fleet_world import (
     GONE,
     JSON,
@@ -24,6 +35,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 Schema = dict[str, t.Any]
+CHECKOUT = Path(__file__).parents[4]
 BOTH = pytest.mark.parametrize("schema", [SCHEMAS.lxc, SCHEMAS.hypervisor], ids=["lxc", "hypervisor"])
 
 
@@ -203,11 +215,57 @@ def test_every_key_is_described_and_every_example_and_default_is_fine(schema: Sc
     for node in nodes(schema):
         for name, member in node.get("properties", {}).items():
             assert member["description"].endswith("."), name
-            assert "$ref" in member or "type" in member or "anyOf" in member or "Not used" in member["description"], (
-                name
-            )
+            assert {"$ref", "type", "anyOf", NOT_APPLIED} & member.keys(), name
         for example in [*node.get("examples", ()), *([node["default"]] if "default" in node else [])]:
             assert check(example, {**node, "$defs": schema["$defs"]}, "file.json") == []
+
+
+MARKED = {
+    "properties": {
+        "dead": {NOT_APPLIED: True},
+        "alive": {"properties": {"dead": {NOT_APPLIED: True}, "alive": {}}},
+        "list": {"items": {"$ref": "#/$defs/member"}},
+    },
+    "$defs": {"member": {"properties": {"dead": {NOT_APPLIED: True}}}},
+    "additionalProperties": {"properties": {"dead": {NOT_APPLIED: True}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "ways"),
+    [
+        pytest.param({}, [], id="nothing"),
+        pytest.param({"alive": {"alive": {"dead": 1}}}, [], id="nothing that is known there"),
+        pytest.param({"dead": {"dead": 1}}, [("dead",)], id="at the top, and nothing below it"),
+        pytest.param({"alive": {"dead": None}}, [("alive", "dead")], id="below"),
+        pytest.param({"list": [{"dead": 1}, {}]}, [("list", "dead")], id="in a list"),
+        pytest.param({"any": {"dead": 1}}, [("any", "dead")], id="under any name"),
+        pytest.param([1], [], id="no object"),
+    ],
+)
+def test_what_no_role_applies(document: object, ways: list[tuple[str, ...]]) -> None:
+    assert list(not_applied(document, MARKED)) == ways
+
+
+@BOTH
+def test_what_is_not_marked_is_used_somewhere(schema: Schema) -> None:
+    sources = [*CHECKOUT.glob("plugins/module_utils/_[!s]*.py"), *CHECKOUT.glob("playbooks/**/*.yml")]
+    text = "\n".join(path.read_text() for path in [*sources, *CHECKOUT.glob("roles/**/*.yml")])
+    dead = {name for node in alive(schema, schema) for name in node.get("properties", {})} - {"$schema"}
+    dead -= set(re.findall(r"\w+", text)) | {f"vllm_{name}" for name in VLLM}
+    assert not dead
+
+
+def alive(node: Schema, root: Schema) -> Iterator[Schema]:
+    """The parts of a schema that are not marked, without what is marked below them."""
+    node = {**root["$defs"][node["$ref"].removeprefix("#/$defs/")], **node} if "$ref" in node else node
+    if node.get(NOT_APPLIED):
+        return
+    properties = {name: member for name, member in node.get("properties", {}).items() if not member.get(NOT_APPLIED)}
+    yield {**node, "properties": properties}
+    others = [node[key] for key in ("items", "additionalProperties") if isinstance(node.get(key), dict)]
+    for member in (*properties.values(), *others, *node.get("anyOf", ())):
+        yield from alive(member, root)
 
 
 @BOTH
