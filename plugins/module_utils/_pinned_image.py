@@ -14,10 +14,12 @@ import json
 import os
 import re
 import typing as t
+from collections.abc import Callable
 from pathlib import Path
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker import Docker, environment, last_line
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._image_space import check_space, free_bytes
 
 _REFERENCE = re.compile(
     r"(?P<repository>(?:[\w.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
@@ -47,7 +49,7 @@ _PULL_PROBLEMS = (
         "Make its root file system larger; vLLM's image needs about 30 GB while it is unpacked.",
     ),
     (
-        r"no such host|dial tcp|i/o timeout|connection refused|TLS handshake|network is unreachable|EOF",
+        r"no such host|dial tcp|i/o timeout|deadline exceeded|connection refused|TLS handshake|unreachable|EOF",
         "The registry is not reached",
         "Check the container's network and name server, or load the image from an archive.",
     ),
@@ -86,11 +88,20 @@ class Request:
 
 
 class PinnedImage:
-    def __init__(self, request: Request, docker: Docker, *, check_mode: bool, now: dt.datetime) -> None:
+    def __init__(
+        self,
+        request: Request,
+        docker: Docker,
+        *,
+        check_mode: bool,
+        now: dt.datetime,
+        free: Callable[[Path], int] = free_bytes,
+    ) -> None:
         self._request = request
         self._docker = docker
         self._check_mode = check_mode
         self._now = now
+        self._free = free
         self._path = Path(request.record)
 
     def run(self) -> dict[str, t.Any]:
@@ -146,6 +157,7 @@ class PinnedImage:
             name = f"{reference.short}:{reference.tag}" if reference.tag else str(reference)
             return self._load(self._request.archive, name)
         wanted = pinned or str(reference)
+        check_space(self._docker, wanted, reference.repository, self._free)
         done = self._docker.call("pull", "--quiet", wanted, timeout=self._request.timeout)
         if not done.ok:
             raise _pull_failure(wanted, last_line(done))

@@ -15,13 +15,18 @@ description:
   - Pulls an image, or loads it from an archive, and records the digest that its tag stood for. Every later run, and
     every container that is cloned with the record, uses that very image, whatever the tag means by then.
   - An image that is there already under its tag is taken as it is, without asking a registry.
+  - Before a pull the registry is asked how large the image is. Twice of that has to be free where Docker stores images,
+    layers that are there already included, or nothing is downloaded. When the registry does not say it within 30
+    seconds, the pull is tried.
   - Uses nothing but the C(docker) command of the machine that it runs on.
 extends_documentation_fragment:
   - phoenix.hypervisor.attributes
 attributes:
   check_mode:
     support: full
-    details: Neither pulls nor loads. What a tag stands for is not known before it has been resolved.
+    details:
+      - Neither pulls nor loads. What a tag stands for is not known before it has been resolved.
+      - Asks no registry, so whether there is room for the image is not known either.
   diff_mode:
     support: none
   idempotent:

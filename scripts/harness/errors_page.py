@@ -107,7 +107,15 @@ TOPICS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "plugins/module_utils/_cuda",
         ),
     ),
-    ("Running Docker", ("roles/lxc_docker", "plugins/module_utils/_docker", "plugins/module_utils/_pinned_image")),
+    (
+        "Running Docker",
+        (
+            "roles/lxc_docker",
+            "plugins/module_utils/_docker",
+            "plugins/module_utils/_image_space",
+            "plugins/module_utils/_pinned_image",
+        ),
+    ),
     ("Running vLLM", ("roles/vllm", "plugins/module_utils/_vllm")),
     ("Running other applications", ("roles/", "plugins/module_utils/_application")),
     ("The firewall of a container", ("plugins/module_utils/_firewall",)),

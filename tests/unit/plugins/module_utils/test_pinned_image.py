@@ -31,6 +31,9 @@ class Registry:
         self.commands: list[str] = []
         self.down = False
         self.refusal = "manifest unknown"
+        # How many bytes an image is downloaded as, when the registry says it.
+        self.size: int | None = None
+        self.questions: list[str] = []
 
     def __call__(self, argv: Sequence[str], **_: t.Any) -> Completed:
         words = list(argv[1:])
@@ -38,6 +41,10 @@ class Registry:
             return Completed(tuple(argv), int(self.down), "28.5.1\n", "Cannot connect" if self.down else "")
         if words[:2] == ["image", "inspect"]:
             return self._inspect(argv, words[2])
+        if words[:2] == ["manifest", "inspect"]:
+            return self._manifest(argv, words[2])
+        if words[0] == "info":
+            return Completed(tuple(argv), 0, "/var/lib/docker\n")
         self.commands.append(" ".join(words))
         if words[0] == "load":
             if not self.archive:
@@ -51,6 +58,12 @@ class Registry:
             return Completed(tuple(argv), 1, "", f"Error response from daemon: {self.refusal}")
         self.here[wanted] = self.here[f"{name.rpartition(':')[0] or name}@{found}"] = found
         return Completed(tuple(argv), 0, wanted)
+
+    def _manifest(self, argv: Sequence[str], name: str) -> Completed:
+        self.questions.append(name)
+        if self.size is None:
+            return Completed(tuple(argv), 1, "", "no such manifest")
+        return Completed(tuple(argv), 0, json.dumps({"layers": [{"size": self.size}]}))
 
     def _inspect(self, argv: Sequence[str], name: str) -> Completed:
         digest = self.here.get(name)
@@ -70,12 +83,14 @@ class Bench:
         self.record = folder / "etc/image.json"
         self.archive = folder / "image.tar"
         self.registry = Registry(latest=OLD, one=OLD)
+        self.free = 0
 
     def run(
         self, image: str | None = f"{NAME}:latest", *, check_mode: bool = False, archive: bool = False
     ) -> dict[str, t.Any]:
         request = Request(image, str(self.archive) if archive else None, str(self.record), 60)
-        return PinnedImage(request, Docker(self.registry), check_mode=check_mode, now=NOW).run()
+        docker = Docker(self.registry)
+        return PinnedImage(request, docker, check_mode=check_mode, now=NOW, free=lambda _path: self.free).run()
 
     def refused(self, *arguments: t.Any, **options: t.Any) -> PhoenixError:
         with pytest.raises(PhoenixError) as caught:
@@ -177,6 +192,7 @@ def test_half_a_record_is_none(bench: Bench) -> None:
         ("denied: requested access to the resource is denied", "The registry does not hand the image out"),
         ("write /var/lib/docker: no space left on device", "The container's disk is full"),
         ("dial tcp: lookup registry-1.docker.io: no such host", "The registry is not reached"),
+        ('Get "https://registry-1.docker.io/v2/": context deadline exceeded', "The registry is not reached"),
         ("something else", "cannot be pulled: Error response from daemon: something else"),
     ],
 )
@@ -184,6 +200,39 @@ def test_a_failed_pull_is_named(bench: Bench, said: str, reason: str) -> None:
     bench.registry.refusal = said
     error = bench.refused(f"{NAME}:v9")
     assert (reason in error.reason, error.code) == (True, Code.VERIFICATION)
+
+
+def test_an_image_without_room_is_not_pulled(bench: Bench) -> None:
+    """Failure 7 of the field."""
+    bench.registry.size = 9 << 30
+    bench.free = (18 << 30) - 1
+    error = bench.refused(f"{NAME}:one")
+    assert error.reason == (
+        f"{NAME}:one needs at least 18.0 GiB to be downloaded and unpacked, but /var/lib/docker has 17.9 GiB free"
+    )
+    assert error.code == Code.VERIFICATION
+    assert (bench.registry.commands, bench.record.exists()) == ([], False)
+    bench.free += 1
+    assert bench.run(f"{NAME}:one")["changed"] is True
+    assert bench.registry.commands == [f"pull --quiet {NAME}:one"]
+
+
+def test_room_is_asked_for_under_the_name_that_is_pulled(bench: Bench) -> None:
+    bench.run()
+    bench.registry.here.clear()
+    bench.registry.size = 1
+    assert bench.refused().reason.startswith(f"{NAME}@{OLD} needs at least 1 MiB")
+    assert bench.registry.questions == [f"{NAME}:latest", f"{NAME}@{OLD}"]
+
+
+def test_no_registry_is_asked_when_nothing_is_pulled(bench: Bench) -> None:
+    bench.registry.size = 1
+    assert bench.run(check_mode=True)["changed"] is True
+    bench.archive.write_text("tar")
+    bench.registry.archive = {f"{NAME}:latest": NEW}
+    bench.run(archive=True)
+    bench.run()
+    assert bench.registry.questions == []
 
 
 def test_what_cannot_be_is_refused(bench: Bench) -> None:
