@@ -155,9 +155,10 @@ def runfile_version(url: str) -> str | None:
     return named.version if named else None
 
 
-def children(fleet: Fleet, ctid: int) -> list[int]:
-    """The containers that are cloned from it."""
-    return sorted(child.ctid for child in fleet.containers.values() if child.parent == ctid)
+def descendants(fleet: Fleet, ctid: int) -> list[int]:
+    """The containers that are cloned from it, and those that are cloned from these."""
+    children = [child.ctid for child in fleet.containers.values() if child.parent == ctid]
+    return sorted([*children, *(below for child in children for below in descendants(fleet, child))])
 
 
 def depths(fleet: Fleet) -> dict[int, int]:

@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet import Container, Fleet
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model import all_features, children, depths
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model import all_features, depths, descendants
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._yaml_text import Template, to_yaml
 
 # Stays as it is for ever: what earlier versions have generated is known by it.
@@ -78,10 +78,10 @@ def _variables(fleet: Fleet, container: Container, level: int) -> dict[str, t.An
         variables["phoenix_dependencies"] = _names(fleet, container.settings["dependencies"])
     variables |= {
         "phoenix_all_features": all_features(fleet, container.ctid),
-        "phoenix_children": _names(fleet, children(fleet, container.ctid)),
         "phoenix_container": container.options,
         "phoenix_ctid": container.ctid,
         "phoenix_depth": level,
+        "phoenix_descendants": _names(fleet, descendants(fleet, container.ctid)),
         "phoenix_features": container.features,
         "phoenix_gpus": container.gpus or "none",
         "phoenix_is_layer": container.is_layer,

@@ -45,3 +45,15 @@ def test_nothing_is_destroyed_that_is_not_named(tmp_path: Path, options: list[st
     assert done.returncode != 0
     assert "it has to repeat the names of the" in done.stdout
     assert "TASK [Read the node]" not in done.stdout
+
+
+def test_nothing_is_destroyed_that_is_named_only_once(tmp_path: Path) -> None:
+    """What stands beside a narrower limit looked as if it were destroyed, too, and its parent was."""
+    names = "BaseTemplateVLLM,vllmQwen3Coder"
+    words = ["-i", CHECKOUT / "inventories/example", "--limit", "BaseTemplateVLLM", "-e", f"phoenix_destroy={names}"]
+    done = play(tmp_path, *words, PLAYBOOKS / "destroy.yml")
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 2
+    assert "phoenix_destroy names vllmQwen3Coder, and --limit leaves out what it names." in said
+    assert f"--limit {names} -e phoenix_destroy={names}. Nothing was destroyed." in said
+    assert "TASK [Read the node]" not in done.stdout

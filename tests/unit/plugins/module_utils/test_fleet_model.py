@@ -11,9 +11,9 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet import Container, Fleet, Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model import (
     all_features,
-    children,
     cycles,
     depths,
+    descendants,
     normalise,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._option_checks import check_arguments
@@ -308,13 +308,18 @@ def forests(draw: st.DrawFn) -> dict[int, int | None]:
     return dict(draw(st.permutations(sorted(parents.items()))))
 
 
+def ancestors(parents: dict[int, int | None], ctid: int) -> set[int]:
+    parent = parents[ctid]
+    return set() if parent is None else {parent, *ancestors(parents, parent)}
+
+
 @given(forests())
-def test_depth_and_children_agree(parents: dict[int, int | None]) -> None:
+def test_depth_and_descendants_agree(parents: dict[int, int | None]) -> None:
     fleet = made(parents)
     found = depths(fleet)
     for ctid, parent in parents.items():
         assert found[ctid] == (0 if parent is None else found[parent] + 1)
-        assert children(fleet, ctid) == sorted(child for child in parents if parents[child] == ctid)
+        assert descendants(fleet, ctid) == sorted(other for other in parents if ctid in ancestors(parents, other))
     assert cycles({ctid: [parent] for ctid, parent in parents.items() if parent is not None}) == []
 
 

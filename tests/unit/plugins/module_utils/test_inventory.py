@@ -104,10 +104,10 @@ def test_a_layer() -> None:
     files = inventory(fleet(LAYER, APPLICATION, OTHER), SOURCES)
     assert variables(files, "host_vars/BaseTemplateDockerGPU/phoenix.yml") == {
         "phoenix_all_features": ["base_setup", "docker"],
-        "phoenix_children": ["vllm", "embed"],
         "phoenix_container": LAYER.options,
         "phoenix_ctid": 903,
         "phoenix_depth": 0,
+        "phoenix_descendants": ["vllm", "embed"],
         "phoenix_features": ["base_setup", "docker"],
         "phoenix_gpus": [0, 1],
         "phoenix_is_layer": True,
@@ -121,11 +121,11 @@ def test_an_application() -> None:
     files = inventory(fleet(LAYER, APPLICATION, OTHER), SOURCES)
     assert variables(files, "host_vars/vllm/phoenix.yml") == {
         "phoenix_all_features": ["base_setup", "docker"],
-        "phoenix_children": [],
         "phoenix_container": {"hostname": "vllm"},
         "phoenix_ctid": 950,
         "phoenix_dependencies": ["BaseTemplateDockerGPU", "embed"],
         "phoenix_depth": 2,
+        "phoenix_descendants": [],
         "phoenix_features": [],
         "phoenix_gpus": "none",
         "phoenix_is_layer": False,
