@@ -13,11 +13,11 @@ from integration.nvidia_lab import Roles, bare_lab
 from lab.smoke.running import RunningLab
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab() -> Iterator[RunningLab]:
     yield from bare_lab()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def roles(lab: RunningLab, tmp_path_factory: pytest.TempPathFactory) -> Roles:
     return Roles(lab, Path(tmp_path_factory.mktemp("roles")))
