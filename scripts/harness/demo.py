@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .cli import CHECKOUT
-from .lab import as_root
+from .lab import as_root, root_prefix
 from .report import HarnessError, Report, say
 from .workbench import Workbench
 
@@ -29,10 +29,11 @@ root for the lab. Run it again to see that nothing is left to do.
 
 _LOOK_AROUND = """
 Look around:
-  sudo scripts/lab shell pve1                                  the node: pct list, nvidia-smi, ...
-  sudo scripts/lab exec pve1 -- pct enter 950                  the application's container
-  scripts/demo                                                 again: changed=0 everywhere
-  scripts/demo --down                                          end the lab; nothing is left of it
+  {sudo}scripts/lab shell pve1                    the node: pct list, nvidia-smi, ...
+  {sudo}scripts/lab exec pve1 -- pct enter 950    the application's container
+  scripts/demo                               again: changed=0 everywhere
+  scripts/demo --down                        end the lab; nothing is left of it
+And then a real node: docs/getting-started.md
 """
 
 
@@ -51,6 +52,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     down = parse(argv).down
     try:
+        # Before anything is downloaded.
+        root_prefix("sudo scripts/demo")
         with Workbench.prepare(CHECKOUT, Report()) as bench:
             return _down(bench) if down else _build(bench)
     except HarnessError as error:
@@ -71,7 +74,7 @@ def _build(bench: Workbench) -> int:
     say(f"\n{APPLICATION} at {server} is asked: {QUESTION}")
     say(f"It answers: {answer(server, model)}")
     say(f"\nDone in {time.monotonic() - begin:.0f} s.")
-    say(_LOOK_AROUND)
+    say(_LOOK_AROUND.format(sudo="" if os.geteuid() == 0 else "sudo "))
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 
 from .report import HarnessError
 from .suite import run_pytest
@@ -31,14 +32,24 @@ def run_roles(bench: Workbench, arguments: list[str]) -> None:
 
 def as_root(bench: Workbench) -> list[str]:
     """What to put before a command that works with a lab."""
-    if os.geteuid() == 0:
-        return []
-    sudo = ["sudo", "--non-interactive"]
-    try:
-        allowed = subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode == 0
-    except OSError:
-        allowed = False
-    if not allowed:
-        raise HarnessError("a lab needs root: sudo scripts/test lab, or name the other parts")
+    prefix = root_prefix("sudo scripts/test lab, or name the other parts")
     settings = {**bench.environment, "PYTHONPATH": f"{bench.root}:{bench.collections}:{bench.tree / 'tests'}"}
-    return [*sudo, "env", *(f"{name}={value}" for name, value in settings.items())]
+    return prefix and [*prefix, "env", *(f"{name}={value}" for name, value in settings.items())]
+
+
+def root_prefix(instead: str, *, is_root: bool | None = None) -> list[str]:
+    """What makes root of whoever this is; a password is asked for where somebody can type it."""
+    if os.geteuid() == 0 if is_root is None else is_root:
+        return []
+    silent = ["sudo", "--non-interactive"]
+    asking = [["sudo", "--validate"]] if sys.stdin.isatty() else []
+    for attempt in ([*silent, "true"], *asking):
+        try:
+            if subprocess.run(
+                attempt, stderr=None if attempt in asking else subprocess.DEVNULL, check=False
+            ).returncode:
+                continue
+        except OSError:
+            break
+        return silent
+    raise HarnessError(f"a lab needs root: {instead}")

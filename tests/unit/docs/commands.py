@@ -301,6 +301,7 @@ def _ssh(words: list[str]) -> None:
 
 
 PROGRAMS: dict[str, Callable[[list[str]], None]] = {
+    ".": _exactly(".venv/bin/activate"),
     "$EDITOR": _exactly("'inventories/home/fleet.cfg/*.json'"),
     "ansible": _adhoc,
     "ansible-builder": _exactly(f"build --tag {IMAGE}"),
@@ -316,8 +317,9 @@ PROGRAMS: dict[str, Callable[[list[str]], None]] = {
     "ln": _exactly("-s ../../.. .collections/ansible_collections/phoenix/hypervisor"),
     "mkdir": _exactly("-p .collections/ansible_collections/phoenix"),
     "molecule": _molecule,
-    "pip": _exactly("install ansible-builder", "install -r requirements.txt"),
+    "pip": _exactly("install ansible-builder", "install ansible-core", "install -r requirements.txt"),
     "podman": _exactly(f"push {IMAGE}"),
+    "python3": _exactly("-m venv .venv"),
     "scripts/demo": _demo,
     "scripts/lab": _lab,
     "scripts/test": _test,

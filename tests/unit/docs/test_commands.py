@@ -35,7 +35,7 @@ RUN = re.compile(
 ELSEWHERE = (
     (r"(sudo )?(PYTHON=\S+ )?scripts/test", ".ci/run"),
     (r"(sudo (PHOENIX_LAB_MIRROR=\S+ )?)?scripts/lab", "tests/lab/smoke"),
-    (r"scripts/demo", "scripts/harness/demo.py"),
+    (r"(sudo (PHOENIX_LAB_MIRROR=\S+ )?)?scripts/demo", "scripts/harness/demo.py"),
     (r"ansible-playbook .*(site\.yml|phoenix\.hypervisor\.site)", "molecule/hierarchy"),
     (r"ansible-playbook .*(hypervisor\.yml)", "molecule/hierarchy"),
     (r"ansible-playbook .*verify\.yml", "molecule/hierarchy"),
@@ -45,7 +45,7 @@ ELSEWHERE = (
     (r"ansible ", "tests/lab/smoke"),
     (r"molecule ", "scripts/harness/molecule.py"),
     (r"ansible-builder ", "scripts/harness/build.py"),
-    (r"ssh |ssh-copy-id |ssh-keygen |git clone |cd |export |\$EDITOR ", "the reader"),
+    (r"ssh |ssh-copy-id |ssh-keygen |git clone |cd |export |python3 -m venv |\. |\$EDITOR ", "the reader"),
     (r"ansible-vault |ansible-galaxy collection install 'awx|pip |podman ", "the reader"),
 )
 
