@@ -191,7 +191,7 @@ def test_docker_learns_at_every_boot_which_gpus_there_are(inside, ctid) -> None:
 def test_the_image_of_vllm_is_recorded_by_its_digest(inside, ctid) -> None:
     container = inside(ctid)
     record = json.loads(container.file("/etc/phoenix-hypervisor/vllm-image.json").content_string)
-    assert record["reference"] == "vllm/vllm-openai:latest"
+    assert record["reference"] == "vllm/vllm-openai:v0.25.1"
     assert record["image"] == f"vllm/vllm-openai@{record['digest']}"
     digests = container.check_output("docker images --digests --format '{{.Digest}}'").split()
     assert record["digest"] in digests

@@ -60,6 +60,12 @@ def candidates(names: Sequence[str], runner: Runner) -> set[str]:
     return set(re.findall(r"^(\S+):\n.*\n\s+Candidate: [^(\s]", policy, re.MULTILINE))
 
 
+def would_install(names: Sequence[str], runner: Runner) -> set[str]:
+    """What apt would install with these packages, them included; as far as it is known where apt cannot tell."""
+    done = runner(["apt-get", "-s", *_OPTIONS, *_INSTALL, "--", *names], timeout=120)
+    return {*names, *re.findall(r"^Inst (\S+)", done.stdout, re.MULTILINE)}
+
+
 def purge_command(packages: Sequence[str], *, simulate: bool) -> list[str]:
     """For a runner whose environment is not ours, as in a container."""
     return [*_ELSEWHERE, *(("--simulate",) if simulate else ("--yes", "--quiet")), "purge", "--", *packages]

@@ -30,6 +30,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import No
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._option_checks import check_arguments
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._options import Arguments, Changes
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._passthrough import strip_gpus
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct_errors import explain_warning
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Deadline
 
 _UP = ("running", "degraded")
@@ -369,7 +370,7 @@ class Container:
             "changed": bool(self._actions),
             "ctid": self._ctid,
             "actions": self._actions,
-            "warnings": self._warnings,
+            "warnings": [explain_warning(self._ctid, said) for said in dict.fromkeys(self._warnings)],
             "container": _described(guest) if guest else None,
             "restart_required": bool(guest and guest.restart_required),
             "diff": {"before": _lines(self._before), "after": _lines(self._after)},

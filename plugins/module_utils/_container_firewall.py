@@ -73,7 +73,7 @@ class ContainerFirewall:
             "ctid": self._ctid,
             "enabled": found.enabled,
             "rules": list(found.own_rules),
-            "warnings": self._warnings(guest, datacenter) if self._enabled else [],
+            "warnings": self._warnings(guest, datacenter) if changed and self._enabled else [],
             "diff": {
                 "before_header": header,
                 "after_header": header,

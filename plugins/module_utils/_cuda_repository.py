@@ -169,7 +169,7 @@ class CudaRepository:
         if not _BLOCK.fullmatch(key):
             raise PhoenixError(
                 f"key_url: {key_url} is no public key, but begins with {key[:40]!r}",
-                remedy="Correct url or key_url: NVIDIA's key lies beside its packages. Nothing was changed.",
+                remedy="Correct url or key_url: NVIDIA's key lies beside its packages. This module changed nothing.",
                 code=Code.INPUT,
             )
         return key

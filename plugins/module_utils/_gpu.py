@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import (
@@ -108,14 +108,20 @@ def wanted_devices(
     capabilities: Sequence[int] | None,
     nodes: Mapping[str, DeviceNode],
     drivers: Mapping[int, str],
+    listed: Sequence[int] = (),
 ) -> tuple[Device, ...]:
-    """The devices of an assignment, each proven to be on the node. No capabilities named: all that the node has."""
+    """The devices of an assignment, each proven to be on the node. No capabilities named: all that the node has.
+
+    A GPU that the driver lists only lacks its device node; of any other, the assignment is wrong.
+    """
     present = _minors(nodes, r"/dev/nvidia(\d+)")
     if assignment == "all" and not present:
         raise _not_ready("/dev/nvidia0", "does not exist", "gpus: all needs at least one GPU on the node")
     indices = named(assignment, present)
     if not indices:
         return ()
+    if present and (absent := sorted(set(indices) - {*present, *listed})):
+        raise _no_such_gpu(absent, {*present, *listed})
     majors = {name: major for major, name in drivers.items()}
     devices = [
         _proven(nodes, f"/dev/nvidia{index}", STATIC_MAJOR, index, f"the node has: {_numbers(present)}")
@@ -163,11 +169,19 @@ def _proven(nodes: Mapping[str, DeviceNode], path: str, major: int | None, minor
     return Device(path, major, minor, node.mode if "/nvidia-caps/" in path else 0o666)
 
 
+def _no_such_gpu(absent: Sequence[int], known: Collection[int]) -> PhoenixError:
+    return PhoenixError(
+        f"gpus: the node has no GPU {_numbers(absent)}, only {_numbers(sorted(known))}",
+        remedy="Correct gpu_assignment in phoenix_lxc_configs.json (the option gpus).",
+        code=Code.INPUT,
+    )
+
+
 def _not_ready(path: str, problem: str, hint: str) -> PhoenixError:
     return PhoenixError(
         f"gpus: {path} on the node {problem}" + (f" ({hint})" if hint else ""),
         remedy="Load the driver and let it make its device nodes (`nvidia-smi -L; nvidia-modprobe -c 0 -u`; a stale "
-        "node is removed first), or correct the assignment. Nothing was changed.",
+        "node is removed first), or correct the assignment. This module changed nothing.",
         code=Code.INPUT,
     )
 

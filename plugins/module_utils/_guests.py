@@ -230,7 +230,7 @@ def check_nothing_dropped(ctid: int, lines: Sequence[str]) -> None:
         shown = "; ".join(repr(line) for line in lines)
         raise PhoenixError(
             f"/etc/pve/lxc/{ctid}.conf holds what PVE does not understand and deletes at its next write: {shown}",
-            remedy="Correct or remove these lines by hand, then run again. Nothing was changed.",
+            remedy="Correct or remove these lines by hand, then run again. This module changed nothing.",
             code=Code.INPUT,
         )
 

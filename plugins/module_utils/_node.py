@@ -139,7 +139,7 @@ class Node:
             raise PhoenixError(
                 f"/etc/pve is read-only on node {self.name}: the node has no quorum",
                 remedy="Bring the cluster back to quorum (`pvecm status` shows it), then run again. "
-                "Nothing was changed.",
+                "This module changed nothing.",
             )
 
     def ctids(self) -> list[int]:

@@ -59,7 +59,8 @@ class Actions:
         if not simulated.ok:
             raise PhoenixError(
                 f"apt cannot purge {', '.join(packages)} on {self._target.name}: {simulated.last_line}",
-                remedy="Bring apt back in order (`apt-get --fix-broken install`, `dpkg --audit`). Nothing was changed.",
+                remedy="Bring apt back in order (`apt-get --fix-broken install`, `dpkg --audit`). This module changed "
+                "nothing.",
             )
         check_removals(simulated_removals(simulated.stdout), packages)
 

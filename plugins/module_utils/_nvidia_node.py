@@ -15,12 +15,16 @@ import re
 import typing as t
 from collections.abc import Iterator
 
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_get import candidates
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_get import candidates, would_install
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia import expected_identity
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import key_enrolled, secure_boot
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_targets import OnNode, State
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_state import (
+    NodeState,
+    key_enrolled,
+    secure_boot,
+)
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_targets import OnNode, State, header_packages
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Runner
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._transfer import free_bytes
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
@@ -43,6 +47,7 @@ class Request:
     url: str
     version: str | None = None
     kernel_module_type: str = "auto"
+    headers_follow: bool = False
 
 
 class NodeCheck:
@@ -60,6 +65,7 @@ class NodeCheck:
             runner=runner,
             free=free_bytes,
         )
+        self._headers_follow = request.headers_follow
         self._version = expected_identity(request.url, request.version).version
 
     def run(self) -> dict[str, t.Any]:
@@ -72,13 +78,14 @@ class NodeCheck:
         self._check_blacklist()
         # The type of the kernel module, and the table of kernels and drivers.
         self._target.check(state)
-        warnings = [*self._target.warnings(state), *self._secure_boot()]
+        headers = self._headers(state.node.running)
+        warnings = [*self._target.warnings(state, self._coming(state.node, headers)), *self._secure_boot()]
         problems = self._target.problems(state)
         return {
             "changed": False,
             "version": self._version,
             "kernel": state.node.running,
-            "headers": self._headers(state.node.running),
+            "headers": headers,
             "installed": state.userspace.version,
             "loaded": state.loaded.version if state.loaded else None,
             "nouveau": state.node.nouveau,
@@ -161,13 +168,22 @@ class NodeCheck:
             )
 
     def _headers(self, kernel: str) -> list[str]:
-        """Proxmox renamed them with its kernel 6.5; the default ones follow what is installed later."""
+        """The default ones follow what is installed later."""
         names = {kind: f"{kind}-headers-{kernel}" for kind in _DEFAULT_HEADERS}
         known = {name for name in names.values() if self._node.package_version(name)}
         if not known:
             known = candidates(list(names.values()), self._runner)
         kind = "pve" if names["pve"] in known and names["proxmox"] not in known else "proxmox"
         return [names[kind], _DEFAULT_HEADERS[kind]]
+
+    def _coming(self, node: NodeState, headers: list[str]) -> set[str]:
+        """The packages that are on the node once the headers were installed."""
+        missing = [kernel for kernel in node.bootable if not kernel.headers]
+        if not self._headers_follow or not missing:
+            return set()
+        if all(header_packages(kernel.release).intersection(headers) for kernel in missing):
+            return set(headers)
+        return would_install(headers, self._runner)
 
     def _secure_boot(self) -> list[str]:
         if secure_boot(self._tree) and not key_enrolled(self._tree):

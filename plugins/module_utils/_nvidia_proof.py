@@ -115,9 +115,19 @@ class Proof:
         wanted = [gpu for gpu in gpus if gpu.index in indices]
         missing = sorted(set(indices) - {gpu.index for gpu in gpus})
         result: dict[str, t.Any] = {"version": version, "gpus": [dataclasses.asdict(gpu) for gpu in wanted]}
+        if missing and gpus:
+            # A driver that lists others lists all that the node has: nothing is to be installed again.
+            reason = f"the loaded driver lists no GPU {', '.join(map(str, missing))}"
+            raise PhoenixError(
+                reason,
+                remedy="Correct gpu_assignment in phoenix_lxc_configs.json (the option gpus): the driver lists "
+                f"{', '.join(str(gpu.index) for gpu in gpus)}.",
+                code=Code.VERIFICATION,
+                problems=[reason],
+                **result,
+            )
         problems = self._versions(version, userspace)
-        problems += [f"the loaded driver lists no GPU {index}" for index in missing]
-        if assignment == "all" and not gpus:
+        if assignment and not gpus:
             problems.append("the loaded driver lists no GPU")
         problems += self._devices([gpu.index for gpu in wanted])
         remedies: list[str] = []

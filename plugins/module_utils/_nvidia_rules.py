@@ -326,5 +326,5 @@ def check_removals(simulated: Iterable[str], clashing: Sequence[str]) -> None:
         raise PhoenixError(
             f"purging {', '.join(clashing)} would also remove {', '.join(others)}",
             remedy="Remove or replace these packages by hand first (apt-get purge shows why they depend on each "
-            "other). Nothing was changed.",
+            "other). This module changed nothing.",
         )

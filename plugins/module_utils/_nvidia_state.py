@@ -136,7 +136,7 @@ def read_node(tree: Tree, architecture: str, runner: Runner) -> NodeState:
         loaded=loaded_module(tree.text("proc/driver/nvidia/version")),
         in_use=_in_use(tree),
         nouveau=_nouveau(tree),
-        device_ids=_device_ids(tree),
+        device_ids=device_ids(tree),
         pins=frozenset(
             release
             for pin in ("proxmox-boot-pin", "next-boot-pin")
@@ -230,7 +230,7 @@ def _nouveau(tree: Tree) -> bool:
     return any(tree.resolve(f"{device}/driver").name == "nouveau" for device in _pci_devices(tree))
 
 
-def _device_ids(tree: Tree) -> list[int]:
+def device_ids(tree: Tree) -> list[int]:
     """The PCI device ids of NVIDIA's display controllers."""
     return [
         int(tree.text(f"{device}/device"), 16)

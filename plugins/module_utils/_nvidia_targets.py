@@ -13,7 +13,7 @@ import dataclasses
 import shutil
 import tempfile
 import typing as t
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils import _nvidia_rules as rules
@@ -221,13 +221,14 @@ class OnNode:
             )
         check_space(self.tree, self.name, size, self._free)
 
-    def warnings(self, state: State) -> list[str]:
+    def warnings(self, state: State, coming: Collection[str] = ()) -> list[str]:
+        """What should be known about the node; the packages that are about to come are as good as there."""
         node, version = _node(state), self._wanted.version
         found = self._module_type(state)[1]
         for kernel in node.kernels.values():
             if kernel in node.bootable:
                 found.extend(self._doubts(kernel))
-                if not kernel.headers:
+                if not kernel.headers and header_packages(kernel.release).isdisjoint(coming):
                     found.append(
                         f"Kernel {kernel.release} has no headers, so DKMS cannot build for it: install "
                         f"proxmox-headers-{kernel.release}."
@@ -309,6 +310,11 @@ class OnNode:
             yield directory, str(file)
         finally:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def header_packages(kernel: str) -> set[str]:
+    """The names that the headers of a kernel go by: Proxmox renamed them with its kernel 6.5."""
+    return {f"{kind}-headers-{kernel}" for kind in ("proxmox", "pve")}
 
 
 def _node(state: State) -> NodeState:

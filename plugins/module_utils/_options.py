@@ -204,8 +204,8 @@ def _mounts(arguments: Arguments, current: Mapping[str, str], resize: list[Resiz
         key = by_path.get(mount["path"]) or next(free)
         before = have.get(key)
         if before:
-            _check_same_kind(key, before["volume"], mount)
-        wanted = _mount_properties(mount, before, key)
+            _check_same_kind(arguments["ctid"], key, before["volume"], mount)
+        wanted = _mount_properties(arguments["ctid"], mount, before, key)
         if before != wanted:
             found.append((key, format_properties(wanted, "volume")))
         if before and mount.get("size_gb"):
@@ -213,14 +213,14 @@ def _mounts(arguments: Arguments, current: Mapping[str, str], resize: list[Resiz
     return found
 
 
-def _mount_properties(mount: Arguments, before: Mapping[str, str] | None, key: str) -> dict[str, str]:
+def _mount_properties(ctid: int, mount: Arguments, before: Mapping[str, str] | None, key: str) -> dict[str, str]:
     if mount.get("source"):
         volume = mount["source"]
     elif before is None:
         volume = f"{mount['storage']}:{mount['size_gb']}"
     else:
         volume = before["volume"]
-        _check_same_storage(key, volume, mount["storage"])
+        _check_same_storage(ctid, key, volume, mount["storage"])
     wanted = {**(before or {}), "volume": volume, "mp": mount["path"]}
     for argument, option in (("read_only", "ro"), ("backup", "backup")):
         if mount.get(argument) is None:
@@ -232,27 +232,27 @@ def _mount_properties(mount: Arguments, before: Mapping[str, str] | None, key: s
     return wanted
 
 
-def _check_same_kind(key: str, volume: str, mount: Arguments) -> None:
+def _check_same_kind(ctid: int, key: str, volume: str, mount: Arguments) -> None:
     """Putting a directory in the place of a volume would detach the volume with its data, and the other way round."""
     if volume.startswith("/") == bool(mount.get("source")):
         return
     has, asked = ("directory", "a volume") if volume.startswith("/") else ("volume", "a directory")
     raise invalid("mounts.path", mount["path"], f"has the {has} {volume} ({key}) and cannot become {asked}",
-                  f"Correct the argument, or take the mount away first (`pct set ID --delete {key}`).")  # fmt: skip
+                  f"Correct the argument, or take the mount away first (`pct set {ctid} --delete {key}`).")  # fmt: skip
 
 
-def _check_same_storage(key: str, volume: str, storage: str) -> None:
+def _check_same_storage(ctid: int, key: str, volume: str, storage: str) -> None:
     have = volume.partition(":")[0]
     if have != storage:
         raise invalid(f"{key}.storage", storage, f"is not where {key} is, which is {have}",
-                      f"Move it with `pct move-volume ID {key} {storage}`, or correct the argument.")  # fmt: skip
+                      f"Move it with `pct move-volume {ctid} {key} {storage}`, or correct the argument.")  # fmt: skip
 
 
 def _grow_rootfs(arguments: Arguments, current: Mapping[str, str], resize: list[Resize]) -> None:
     rootfs = arguments.get("rootfs") or {}
     before = parse_properties(current.get("rootfs", ""), "volume")
     if rootfs.get("storage") and "volume" in before:
-        _check_same_storage("rootfs", before["volume"], rootfs["storage"])
+        _check_same_storage(arguments["ctid"], "rootfs", before["volume"], rootfs["storage"])
     if rootfs.get("size_gb"):
         _grow("rootfs", before.get("size", ""), rootfs["size_gb"], resize)
 

@@ -114,7 +114,7 @@ def check_actions(output: str, removable: Iterable[str]) -> None:
     if lost := sorted({name for action, name in actions if action == "Remv"} - set(removable)):
         raise PhoenixError(
             f"the installation would remove {', '.join(lost)}",
-            remedy="Remove or replace these packages by hand first. Nothing was changed.",
+            remedy="Remove or replace these packages by hand first. Nothing was installed or removed.",
         )
 
 

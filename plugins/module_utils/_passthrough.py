@@ -102,7 +102,8 @@ class Passthrough:
 
     def _wanted(self, assignment: _gpu.Assignment, drivers: dict[int, str]) -> _gpu.Wanted:
         request = self._request
-        devices = _gpu.wanted_devices(assignment, request.capabilities, self._node.device_nodes(), drivers)
+        listed = [gpu.index for gpu in self._node.gpus()]
+        devices = _gpu.wanted_devices(assignment, request.capabilities, self._node.device_nodes(), drivers, listed)
         libraries: list[str] = []
         if request.driver_libraries and devices:
             libraries = self._node.driver_libraries()

@@ -296,7 +296,7 @@ class Pct(Inside):
         if missing:
             raise PhoenixError(
                 f"container {ctid} could not be started again: {', '.join(missing)} does not exist on the node",
-                remedy="Bring the device back, or take its devN entry out of the container. Nothing was changed.",
+                remedy="Bring the device back, or take its devN entry out of the container, which still runs.",
                 code=Code.POWER,
             )
 

@@ -84,14 +84,26 @@ _KNOWN = (
     Known(
         r"protection mode enabled",
         Code.INPUT,
-        "Take the protection off the container (`pct set ID --protection 0`).",
+        "Take the protection off the container (`pct set {ctid} --protection 0`).",
     ),
     Known(
         r"detected modified configuration",
         Code.GENERAL,
-        "Nothing was changed. Run again: the decision is then made on the new content.",
+        "This command changed nothing. Run again: the decision is then made on the new content.",
     ),
 )
+
+
+def explain_warning(ctid: int, said: str) -> str:
+    """A warning of PVE, which knows neither which container it is about nor what it is good for."""
+    if re.fullmatch(r"Systemd \d+ detected\. You may need to enable nesting\.", said):
+        return (
+            f"Container {ctid} has no nesting, without which services that sandbox themselves (PrivateTmp, "
+            f"ProtectSystem and the like) may fail to start under its {said.partition(' detected')[0].lower()}. If it "
+            'has such services, give it "pct_options": ["nesting=1"] in phoenix_lxc_configs.json (features of '
+            "lxc_container)."
+        )
+    return f"Container {ctid}: {said}"
 
 
 def obstacle_in(done: Completed) -> str:
@@ -107,7 +119,7 @@ def explain(done: Completed) -> PhoenixError:
     if refused and any(line.startswith("400 Parameter verification failed") for line in lines):
         return PhoenixError(
             f"PVE refused the value of {'; '.join(refused)}",
-            remedy="Correct that option. Nothing was changed.",
+            remedy="Correct that option. This command changed nothing.",
             code=Code.INPUT,
             command=done.command,
         )
@@ -116,7 +128,7 @@ def explain(done: Completed) -> PhoenixError:
     known = next((entry for entry in _KNOWN if re.search(entry.pattern, text)), None)
     return PhoenixError(
         f"`pct {' '.join(done.argv[1:3])}` failed: {(said or [text])[-1]}",
-        remedy=known.remedy if known else "See the command and its output in this result.",
+        remedy=known.remedy.format(ctid=done.argv[2]) if known else "See the command and its output in this result.",
         code=known.code if known else Code.GENERAL,
         command=done.command,
         stdout=done.stdout,

@@ -113,7 +113,7 @@ class Snapshots:
             raise PhoenixError(
                 f"the name {request.name!r} is taken on container {guest.ctid} by a snapshot with other metadata "
                 f"({', '.join(differing)})",
-                remedy="Set replace: true to take it anew, or choose another name. Nothing was changed.",
+                remedy="Set replace: true to take it anew, or choose another name. This module changed nothing.",
                 code=Code.SNAPSHOT,
                 metadata=found,
             )
@@ -142,7 +142,7 @@ class Snapshots:
         if clones:
             raise PhoenixError(
                 f"snapshot {self._request.name!r} of container {guest.ctid} cannot go: {', '.join(clones)} live on it",
-                remedy="Remove the containers of these volumes first. Nothing was changed.",
+                remedy="Remove the containers of these volumes first. This module changed nothing.",
                 code=Code.SNAPSHOT,
             )
 
@@ -162,7 +162,7 @@ class Snapshots:
                 f"snapshot {request.name!r} of container {guest.ctid} is not the newest, and ZFS goes back to the "
                 f"newest only; newer: {', '.join(newer)}",
                 remedy="Delete the newer snapshots first (state: absent), newest first, if they may be lost. "
-                "Nothing was changed.",
+                "This module changed nothing.",
                 code=Code.SNAPSHOT,
             )
         self._check_changeable(guest)

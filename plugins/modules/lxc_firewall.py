@@ -21,8 +21,8 @@ description:
     rule. Somebody who moves them in the web interface is respected; what is added later goes where the first of them
     stands.
   - A rule that Proxmox VE would leave out without a word, for example with an alias that does not exist, is refused.
-  - Warns when the rules have no effect, because the firewall of the datacenter is off or no network interface of the
-    container has C(firewall=1).
+  - Warns when it changes rules that have no effect, because the firewall of the datacenter is off or no network
+    interface of the container has C(firewall=1). A run that changes nothing says nothing.
   - The file is removed by Proxmox VE together with the container.
 extends_documentation_fragment:
   - phoenix.hypervisor.attributes

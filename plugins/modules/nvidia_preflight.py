@@ -32,6 +32,12 @@ options:
     type: str
     choices: [auto, open, proprietary]
     default: auto
+  headers_follow:
+    description:
+      - Whether the packages in RV(headers) are installed after this, so that there is no need to warn of a kernel whose
+        headers come with them.
+    type: bool
+    default: false
 seealso:
   - module: phoenix.hypervisor.nvidia_runfile
 """
@@ -113,6 +119,7 @@ def main() -> None:
             "url": {"type": "str", "required": True},
             "version": {"type": "str"},
             "kernel_module_type": {"type": "str", "choices": ["auto", "open", "proprietary"], "default": "auto"},
+            "headers_follow": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -55,6 +55,15 @@ def test_no_shell_takes_a_command_apart(path: Path) -> None:
             assert path == COLLECTION / "roles/lxc_base/tasks/python.yml"
 
 
+def test_what_the_role_installs_is_not_missed_before() -> None:
+    """The preflight may only leave warnings out because the same role brings the headers right after it."""
+    role = COLLECTION / "roles/hypervisor_nvidia/tasks"
+    (preflight,) = [task for name, _arguments, task in used(role / "preflight.yml") if name.endswith("preflight")]
+    assert preflight["phoenix.hypervisor.nvidia_preflight"]["headers_follow"] is True
+    (install,) = [given for name, given, _task in used(role / "packages.yml") if name.endswith("apt_packages")]
+    assert f"{preflight['register']}.headers" in install["present"]
+
+
 @each_file
 def test_containers_are_changed_by_the_modules_alone(path: Path) -> None:
     """D4, D7: no task starts pct, and none writes a container's file."""

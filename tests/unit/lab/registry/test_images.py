@@ -139,6 +139,13 @@ def test_names(images: dict[str, Published]) -> None:
     assert len({image.image.digest for image in images.values()}) == 9
 
 
+@pytest.mark.parametrize("name", ["example", "lab"])
+def test_what_the_inventories_name_is_there(images: dict[str, Published], name: str) -> None:
+    file = Path(__file__).parents[4] / "inventories" / name / "fleet.cfg/phoenix_lxc_configs.json"
+    containers = json.loads(file.read_text())["lxc_configs"].values()
+    assert {image for config in containers for image in config.get("verify", {}).get("images", [])} <= set(images)
+
+
 def test_cuda_image(images: dict[str, Published]) -> None:
     image = images["nvidia/cuda:12.8.0-base-ubuntu24.04"]
     assert defaults(image)["Env"] == CUDA_12_8_0

@@ -284,7 +284,13 @@ def test_unprivileged_is_said_to_pct_whatever_its_default(world: World, unprivil
 
 def test_warnings_of_pct_come_back(world: World) -> None:
     result = world.container(**{**CREATE, "features": None})
-    assert result["warnings"] == ["Systemd 252 detected. You may need to enable nesting."]
+    assert result["warnings"] == [
+        (
+            "Container 905 has no nesting, without which services that sandbox themselves (PrivateTmp, ProtectSystem "
+            'and the like) may fail to start under its systemd 252. If it has such services, give it "pct_options": '
+            '["nesting=1"] in phoenix_lxc_configs.json (features of lxc_container).'
+        )
+    ]
 
 
 def test_a_clone_never_starts_with_what_was_its_parents(world: World) -> None:
@@ -542,7 +548,7 @@ def test_without_quorum_nothing_is_tried(world: World, arguments: dict[str, t.An
     error = refusal(world, **arguments)
     assert str(error) == (
         "/etc/pve is read-only on node pve1: the node has no quorum. "
-        "Bring the cluster back to quorum (`pvecm status` shows it), then run again. Nothing was changed."
+        "Bring the cluster back to quorum (`pvecm status` shows it), then run again. This module changed nothing."
     )
     assert str(error) == str(refusal(world, **arguments, check=True))
 
@@ -563,7 +569,7 @@ def test_a_restart_that_could_only_shut_down(world: World) -> None:
     error = refusal(world, ctid=900, state="restarted")
     assert str(error) == (
         "container 900 could not be started again: /dev/nvidia0 does not exist on the node. "
-        "Bring the device back, or take its devN entry out of the container. Nothing was changed."
+        "Bring the device back, or take its devN entry out of the container, which still runs."
     )
     assert str(refusal(world, ctid=900, state="restarted", check=True)) == str(error)
 
@@ -581,7 +587,7 @@ def test_a_line_that_pve_would_drop(world: World) -> None:
     error = refusal(world, ctid=900, memory_mb=1024)
     assert str(error) == (
         "/etc/pve/lxc/900.conf holds what PVE does not understand and deletes at its next write: "
-        "'lxc.nonsense.key: 1'. Correct or remove these lines by hand, then run again. Nothing was changed."
+        "'lxc.nonsense.key: 1'. Correct or remove these lines by hand, then run again. This module changed nothing."
     )
     assert error.code is Code.INPUT
 
@@ -915,7 +921,9 @@ def test_a_file_that_somebody_changed_meanwhile_is_not_overwritten(world: World)
     world.pct.once("pct set", meanwhile)
     with pytest.raises(PhoenixError) as raised:
         world.container(ctid=905, memory_mb=2048)
-    assert raised.value.remedy == "Nothing was changed. Run again: the decision is then made on the new content."
+    assert (
+        raised.value.remedy == "This command changed nothing. Run again: the decision is then made on the new content."
+    )
     assert "memory: 1024" in world.fake.conf_text(905)
 
 

@@ -153,7 +153,10 @@ def test_aliases_of_the_datacenter_are_known(fake: FakeNode) -> None:
 def test_warnings(fake: FakeNode, datacenter: str, conf: str, enabled: bool, warnings: list[str]) -> None:
     fake.write("etc/pve/firewall/cluster.fw", datacenter)
     fake.conf(952, conf)
+    assert asked(fake, enabled=enabled, check=True)["warnings"] == warnings
     assert asked(fake, enabled=enabled)["warnings"] == warnings
+    # Whoever has read it once, and left it so, need not read it every day.
+    assert asked(fake, enabled=enabled)["warnings"] == []
 
 
 def test_a_node_without_quorum_is_refused(fake: FakeNode) -> None:

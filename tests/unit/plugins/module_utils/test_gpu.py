@@ -174,10 +174,6 @@ UNLOADED = "belongs to a driver that is not loaded (its major is not in /proc/de
     ("assignment", "capabilities", "changes", "drivers", "problem"),
     [
         pytest.param(
-            (0, 5), None, {}, DRIVERS, "/dev/nvidia5 on the node does not exist (the node has: 0, 1)",
-            id="index that the node lacks",
-        ),
-        pytest.param(
             (0,), None, {"/dev/nvidia0": None, "/dev/nvidia1": None}, DRIVERS,
             "/dev/nvidia0 on the node does not exist (the node has: none)", id="no GPU at all",
         ),
@@ -245,9 +241,31 @@ def test_a_node_that_is_not_ready(
     assert caught.value.reason == f"gpus: {problem}"
     assert caught.value.remedy == (
         "Load the driver and let it make its device nodes (`nvidia-smi -L; nvidia-modprobe -c 0 -u`; a stale node is "
-        "removed first), or correct the assignment. Nothing was changed."
+        "removed first), or correct the assignment. This module changed nothing."
     )
     assert caught.value.code is Code.INPUT
+
+
+@pytest.mark.parametrize(
+    ("assignment", "listed", "absent", "known"),
+    [((0, 5), (), "5", "0, 1"), ((7, 5), (0, 1), "5, 7", "0, 1"), ((0, 5), (0, 1, 2), "5", "0, 1, 2")],
+)
+def test_a_gpu_that_the_node_does_not_have(
+    assignment: _gpu.Assignment, listed: tuple[int, ...], absent: str, known: str
+) -> None:
+    with pytest.raises(PhoenixError) as caught:
+        _gpu.wanted_devices(assignment, None, TWO_GPUS, DRIVERS, listed)
+    assert str(caught.value) == (
+        f"gpus: the node has no GPU {absent}, only {known}. Correct gpu_assignment in phoenix_lxc_configs.json (the "
+        "option gpus)."
+    )
+    assert caught.value.code is Code.INPUT
+
+
+def test_a_gpu_that_lacks_its_device_node_only() -> None:
+    with pytest.raises(PhoenixError) as caught:
+        _gpu.wanted_devices((0, 5), None, TWO_GPUS, DRIVERS, (0, 1, 5))
+    assert caught.value.reason == "gpus: /dev/nvidia5 on the node does not exist (the node has: 0, 1)"
 
 
 def test_a_capability_named_twice() -> None:

@@ -30,13 +30,14 @@ class World:
         write(root, f"{BUS}/class", "0x030000\n")
         (root / f"lib/modules/{KERNEL}/kernel").mkdir(parents=True)
         self.policy = ""
+        self.simulated = ""
 
     def driver(self, name: str) -> None:
         (self.root / "sys/bus/pci/drivers" / name).mkdir(parents=True)
         link(self.root, f"{BUS}/driver", f"../../../bus/pci/drivers/{name}")
 
     def check(self, **options: t.Any) -> dict[str, t.Any]:
-        runner = FakeRunner({"apt-cache policy": self.policy})
+        runner = FakeRunner({"apt-cache policy": self.policy, "apt-get -s": self.simulated})
         return NodeCheck(Request(**({"url": URL} | options)), self.node.node, runner, machine="x86_64").run()
 
     def refusal(self, **options: t.Any) -> str:
@@ -59,6 +60,33 @@ def test_a_bare_node(world: World) -> None:
     assert found["warnings"] == [
         f"Kernel {KERNEL} has no headers, so DKMS cannot build for it: install proxmox-headers-{KERNEL}."
     ]
+
+
+NEWER = "6.17.9-1-pve"
+
+
+def warned(kernel: str) -> str:
+    return f"Kernel {kernel} has no headers, so DKMS cannot build for it: install proxmox-headers-{kernel}."
+
+
+def test_headers_that_are_installed_next_are_not_missed(world: World) -> None:
+    assert world.check(headers_follow=True)["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("simulated", "warnings"),
+    [
+        (f"Inst proxmox-headers-{KERNEL} (1 x)\nInst proxmox-headers-{NEWER} (1 x)\nConf {NEWER}\n", []),
+        (f"Inst proxmox-headers-{KERNEL} (1 x)\nConf proxmox-headers-{NEWER} (1 x)\n", [warned(NEWER)]),
+        ("", [warned(NEWER)]),
+    ],
+    ids=["the default headers bring them", "they do not", "apt cannot tell"],
+)
+def test_headers_of_the_next_kernel(world: World, simulated: str, warnings: list[str]) -> None:
+    (world.root / f"lib/modules/{NEWER}/kernel").mkdir(parents=True)
+    world.simulated = simulated
+    assert world.check()["warnings"] == [warned(KERNEL), warned(NEWER)]
+    assert world.check(headers_follow=True)["warnings"] == warnings
 
 
 @pytest.mark.parametrize(

@@ -116,14 +116,24 @@ def test_a_device_of_another_boot(world: World) -> None:
     assert world.problems() == "/dev/nvidia-uvm is device 510:0 and should be 511:0"
 
 
-def test_all_of_none(world: World) -> None:
+@pytest.mark.parametrize("gpus", ["all", "0,1"])
+def test_none_at_all(world: World, gpus: str) -> None:
     shutil.rmtree(world.node.root / "proc/driver/nvidia/gpus")
-    assert world.problems(gpus="all") == "the loaded driver lists no GPU"
+    with pytest.raises(PhoenixError) as caught:
+        world.check(gpus=gpus)
+    assert caught.value.reason == "the loaded driver lists no GPU"
+    assert caught.value.remedy.startswith("Run the role that installs the driver again")
     assert [call.argv[0] for call in world.runner.calls] == ["/usr/local/cuda/bin/nvcc"]
 
 
 def test_a_gpu_that_the_driver_does_not_list(world: World) -> None:
-    assert world.problems(gpus="0,2").startswith("the loaded driver lists no GPU 2")
+    with pytest.raises(PhoenixError) as caught:
+        world.check(gpus="0,2")
+    assert str(caught.value) == (
+        "the loaded driver lists no GPU 2. Correct gpu_assignment in phoenix_lxc_configs.json (the option gpus): the "
+        "driver lists 0, 1."
+    )
+    assert caught.value.details["problems"] == ["the loaded driver lists no GPU 2"]
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ class TestPackages:
             rules.check_removals(["libcuda1", other], ["libcuda1"])
         assert str(caught.value) == (
             f"purging libcuda1 would also remove {other}. Remove or replace these packages by hand first (apt-get "
-            "purge shows why they depend on each other). Nothing was changed."
+            "purge shows why they depend on each other). This module changed nothing."
         )
 
 

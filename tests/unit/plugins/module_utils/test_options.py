@@ -197,7 +197,7 @@ CHANGES: dict[str, Case] = {
 def test_changes(
     arguments: dict[str, t.Any], differing: dict[str, str], options: dict[str, str], delete: tuple[str, ...]
 ) -> None:
-    found = changes(arguments, {**CONFIG, **differing})
+    found = changes({"ctid": 100, **arguments}, {**CONFIG, **differing})
     assert found.options == options
     assert found.delete == delete
     assert found.resize == ()
@@ -221,14 +221,14 @@ SIZES = {
 def test_the_root_file_system_grows(before: str, size_gb: int, resize: tuple[Resize, ...]) -> None:
     volume = "local-zfs:subvol-100-disk-0"
     config = {**CONFIG, "rootfs": f"{volume},size={before}" if before else volume}
-    found = changes({"rootfs": {"storage": "local-zfs", "size_gb": size_gb}}, config)
+    found = changes({"ctid": 100, "rootfs": {"storage": "local-zfs", "size_gb": size_gb}}, config)
     assert found.resize == resize
     assert (found.options, found.delete) == ({}, ())
 
 
 def test_a_mounted_volume_grows() -> None:
     config = {**CONFIG, "mp0": "local-zfs:subvol-100-disk-1,mp=/data,size=8G"}
-    found = changes({"mounts": [{"path": "/data", "storage": "local-zfs", "size_gb": 9}]}, config)
+    found = changes({"ctid": 100, "mounts": [{"path": "/data", "storage": "local-zfs", "size_gb": 9}]}, config)
     assert found.resize == (Resize("mp0", "8G", 9),)
     assert found
 
@@ -251,7 +251,7 @@ REFUSED: dict[str, tuple[dict[str, t.Any], dict[str, str], str]] = {
         {},
         (
             "rootfs.storage: 'fast' is not where rootfs is, which is local-zfs. "
-            "Move it with `pct move-volume ID rootfs fast`, or correct the argument."
+            "Move it with `pct move-volume 100 rootfs fast`, or correct the argument."
         ),
     ),
     "mount-moves": (
@@ -259,7 +259,7 @@ REFUSED: dict[str, tuple[dict[str, t.Any], dict[str, str], str]] = {
         VOLUME,
         (
             "mp0.storage: 'fast' is not where mp0 is, which is local-zfs. "
-            "Move it with `pct move-volume ID mp0 fast`, or correct the argument."
+            "Move it with `pct move-volume 100 mp0 fast`, or correct the argument."
         ),
     ),
     "volume-becomes-directory": (
@@ -267,7 +267,7 @@ REFUSED: dict[str, tuple[dict[str, t.Any], dict[str, str], str]] = {
         VOLUME,
         (
             "mounts.path: '/data' has the volume local-zfs:subvol-100-disk-1 (mp0) and cannot become a directory. "
-            "Correct the argument, or take the mount away first (`pct set ID --delete mp0`)."
+            "Correct the argument, or take the mount away first (`pct set 100 --delete mp0`)."
         ),
     ),
     "directory-becomes-volume": (
@@ -275,7 +275,7 @@ REFUSED: dict[str, tuple[dict[str, t.Any], dict[str, str], str]] = {
         {"mp0": "/srv,mp=/data"},
         (
             "mounts.path: '/data' has the directory /srv (mp0) and cannot become a volume. "
-            "Correct the argument, or take the mount away first (`pct set ID --delete mp0`)."
+            "Correct the argument, or take the mount away first (`pct set 100 --delete mp0`)."
         ),
     ),
 }
@@ -284,7 +284,7 @@ REFUSED: dict[str, tuple[dict[str, t.Any], dict[str, str], str]] = {
 @pytest.mark.parametrize(("arguments", "differing", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_would_lose_data_is_refused(arguments: dict[str, t.Any], differing: dict[str, str], message: str) -> None:
     with pytest.raises(PhoenixError) as raised:
-        changes(arguments, {**CONFIG, **differing})
+        changes({"ctid": 100, **arguments}, {**CONFIG, **differing})
     assert str(raised.value) == message
     assert raised.value.code is Code.INPUT
 
@@ -324,7 +324,7 @@ CREATION: dict[str, tuple[dict[str, t.Any], dict[str, str]]] = {
 
 @pytest.mark.parametrize(("arguments", "options"), CREATION.values(), ids=CREATION)
 def test_creation_options(arguments: dict[str, t.Any], options: dict[str, str]) -> None:
-    assert creation_options(arguments) == options
+    assert creation_options({"ctid": 100, **arguments}) == options
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ mounts = st.lists(
     unique_by=lambda mount: mount["path"],
 )
 asked = st.fixed_dictionaries(
-    {},
+    {"ctid": st.just(100)},
     optional={
         "hostname": words,
         "cores": st.integers(1, 8),

@@ -414,7 +414,7 @@ def test_method(tmp_path: Path, version: str, method: str, expected: str) -> Non
 @pytest.mark.parametrize(
     ("gpus", "reason"),
     [
-        ("2", "gpus: /dev/nvidia2 on the node does not exist (the node has: 0, 1)"),
+        ("2", "gpus: the node has no GPU 2, only 0, 1"),
         ([0, 0], "gpus: [0, 0] names GPU 0 twice"),
         ("-1", "gpus: '-1' has '-1' where a GPU index belongs"),
         ("a", "gpus: 'a' has 'a' where a GPU index belongs"),
@@ -430,6 +430,14 @@ def test_bad_indices(world: World, gpus: object, reason: str, running: bool) -> 
     error = refused(world, gpus)
     assert error.reason == reason
     assert error.code is Code.INPUT
+
+
+def test_a_gpu_that_the_driver_lists_only_lacks_its_device_node(world: World) -> None:
+    world.fake.gpu(2)
+    world.fake.conf(CTID, PLAIN)
+    error = refused(world, "2")
+    assert error.reason == "gpus: /dev/nvidia2 on the node does not exist (the node has: 0, 1)"
+    assert error.remedy.startswith("Load the driver and let it make its device nodes")
 
 
 def _no_uvm_driver(fake: FakeNode) -> None:
@@ -529,7 +537,7 @@ def test_a_line_that_pve_would_drop(world: World, line: str) -> None:
     assert error.reason == (
         f"/etc/pve/lxc/901.conf holds what PVE does not understand and deletes at its next write: {line!r}"
     )
-    assert error.remedy == "Correct or remove these lines by hand, then run again. Nothing was changed."
+    assert error.remedy == "Correct or remove these lines by hand, then run again. This module changed nothing."
     assert error.code is Code.INPUT
 
 

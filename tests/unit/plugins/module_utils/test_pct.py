@@ -15,6 +15,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation impor
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct import Pct
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct_errors import explain_warning
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils import recorded_conf as recorded
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.fake_pct import FakePct
@@ -137,6 +138,13 @@ def test_keys_are_given_in_a_file_that_is_gone_afterwards(fake: FakeNode) -> Non
     assert not file.exists()
 
 
+def test_a_warning_names_its_container() -> None:
+    assert explain_warning(299, "old wood burns best") == "Container 299: old wood burns best"
+    nesting = explain_warning(299, "Systemd 257 detected. You may need to enable nesting.")
+    assert nesting.startswith("Container 299 has no nesting, ")
+    assert 'under its systemd 257. If it has such services, give it "pct_options": ["nesting=1"]' in nesting
+
+
 def test_warnings_of_a_success_are_on_stdout(pct: Pct, fake: FakeNode) -> None:
     # pct-transcripts 1: rc 0, "WARN: ..." on stdout, "Task finished with 1 warning(s)!" on stderr.
     warnings = pct.create(299, TEMPLATE, {"rootfs": "local-zfs:2"}, timeout=60)
@@ -174,7 +182,7 @@ FAILURES: list[Any] = [
         "2",
         failed("detected modified configuration - file changed by other user? Try again.\n"),
         Code.GENERAL,
-        "Nothing was changed. Run again",
+        "This command changed nothing. Run again",
         id="digest-mismatch",
     ),
     pytest.param("2", failed("Device /dev/nosuch does not exist\n", 2), Code.POWER, "Load the driver", id="no-device"),
@@ -216,7 +224,7 @@ FAILURES: list[Any] = [
         "10",
         failed("can't remove CT 298 - protection mode enabled\n"),
         Code.INPUT,
-        "Take the protection",
+        "Take the protection off the container (`pct set 103 --protection 0`).",
         id="protected",
     ),
     pytest.param(
@@ -282,7 +290,7 @@ def test_a_refused_parameter_is_named_with_its_text(fake: FakeNode, stderr: str,
     runner = FakeRunner({"pct set 103": failed(stderr, 2)})
     error = error_of(lambda: Pct(fake.node, runner).set(103, {"memory": "12"}, timeout=5))
     assert (error.reason, error.code) == (reason, Code.INPUT)
-    assert error.remedy == "Correct that option. Nothing was changed."
+    assert error.remedy == "Correct that option. This command changed nothing."
 
 
 # Locks

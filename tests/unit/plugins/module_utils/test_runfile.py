@@ -555,7 +555,7 @@ class TestPackages:
         error = bench.refused()
         assert str(error) == (
             "apt cannot purge libcuda1:amd64 on the node: E: dpkg was interrupted. Bring apt back in order "
-            "(`apt-get --fix-broken install`, `dpkg --audit`). Nothing was changed."
+            "(`apt-get --fix-broken install`, `dpkg --audit`). This module changed nothing."
         )
 
     def test_purge_fails(self, bench: Bench) -> None:

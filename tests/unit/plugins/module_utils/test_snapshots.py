@@ -249,7 +249,7 @@ def test_other_metadata_is_never_overwritten_unasked(
     error = refusal(world, ctid=105, name="sealed", metadata=metadata, check=check)
     assert str(error) == (
         f"the name 'sealed' is taken on container 105 by a snapshot with other metadata ({keys}). "
-        "Set replace: true to take it anew, or choose another name. Nothing was changed."
+        "Set replace: true to take it anew, or choose another name. This module changed nothing."
     )
     assert error.code is Code.SNAPSHOT
     assert error.details["metadata"] == METADATA
@@ -349,7 +349,8 @@ REFUSED: dict[str, tuple[str, dict[str, t.Any], str]] = {
         {"name": "live1", "state": "rolled_back"},
         (
             "snapshot 'live1' of container 105 is not the newest, and ZFS goes back to the newest only; newer: live3. "
-            "Delete the newer snapshots first (state: absent), newest first, if they may be lost. Nothing was changed."
+            "Delete the newer snapshots first (state: absent), newest first, if they may be lost. This "
+            "module changed nothing."
         ),
     ),
 }
@@ -422,7 +423,7 @@ def test_volumes_that_live_on_a_snapshot(world: World, check: bool, arguments: d
     error = refusal(world, queries=True, check=check, ctid=105, name="live3", **arguments)
     assert str(error) == (
         "snapshot 'live3' of container 105 cannot go: rpool/data/subvol-300-disk-0, rpool/data/subvol-301-disk-0 "
-        "live on it. Remove the containers of these volumes first. Nothing was changed."
+        "live on it. Remove the containers of these volumes first. This module changed nothing."
     )
     assert error.code is Code.SNAPSHOT
 
