@@ -41,7 +41,7 @@ def inside(lab: RunningLab, script: str) -> str:
     return lab.inside(CTID, "sh", "-c", f"echo {text} | base64 -d | sh -e")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def container(lab: RunningLab, roles: Roles) -> Iterator[None]:
     driver = roles.node(cuda=False)
     assert not driver.failed, driver.output
