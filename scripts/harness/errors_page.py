@@ -57,6 +57,7 @@ TOPICS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "Describing a fleet",
         (
             "playbooks/inventory",
+            "playbooks/before",
             "plugins/module_utils/_fleet",
             "plugins/module_utils/_schema",
             "plugins/module_utils/_inventory",

@@ -22,6 +22,7 @@ ROLE = "phoenix.hypervisor."
 # A playbook without a job template, and why.
 WITHOUT_TEMPLATE = {
     "awx.yml": "makes the job templates, and needs an account that jobs do not have",
+    "before.yml": "begins site.yml and containers.yml",
     "depth.yml": "is played by containers.yml for each depth",
     "outcome.yml": "is the end of other playbooks",
 }

@@ -21,7 +21,16 @@ def load(name: str) -> list[dict[str, Any]]:
 
 def test_the_node_comes_before_its_containers() -> None:
     imported = [play["ansible.builtin.import_playbook"] for play in load("site.yml")]
-    assert imported == ["hypervisor.yml", "containers.yml", "verify.yml"]
+    assert imported == ["before.yml", "hypervisor.yml", "containers.yml", "verify.yml"]
+
+
+def test_what_would_fail_later_is_refused_before_anything_is_changed() -> None:
+    """containers.yml begins with it, too, but not where site.yml has played it already."""
+    assert load("containers.yml")[0]["ansible.builtin.import_playbook"] == "before.yml"
+    first, *others = load("site.yml")
+    assert first["ansible.builtin.import_playbook"] == "before.yml"
+    began = [one.get("vars", {}).get("phoenix_begins") for one in others if "containers.yml" in one.values()]
+    assert began == [False]
 
 
 def test_features_are_built_in_their_order() -> None:

@@ -16,12 +16,12 @@ NAMED = "(there are: BaseTemplate, BaseTemplateDocker, BaseTemplateDockerGPU, Ba
 
 
 def first_play(tmp_path: Path, answer: str) -> subprocess.CompletedProcess[str]:
-    # Only the first play is of interest, and nothing is there that the others could work with.
-    lines = (PLAYBOOKS / "containers.yml").read_text().partition("- name: Containers at depth 0")[0]
+    # Only what is refused by itself is of interest, and no node is there that the rest could ask.
+    lines = (PLAYBOOKS / "before.yml").read_text().partition("    - name: The node has what its containers need")[0]
     (tmp_path / "vars").symlink_to(PLAYBOOKS / "vars")
-    (tmp_path / "containers.yml").write_text(lines)
+    (tmp_path / "before.yml").write_text(lines)
     answers = f"--extra-vars=phoenix_rebuild={answer}"
-    return play(tmp_path, "-i", CHECKOUT / "inventories/lab", answers, tmp_path / "containers.yml")
+    return play(tmp_path, "-i", CHECKOUT / "inventories/lab", answers, tmp_path / "before.yml")
 
 
 @pytest.mark.parametrize("answer", ["", "stale", "901", "'BaseTemplate, 902,stale'"])

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import yaml
 from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.played import PLAYBOOKS, play
@@ -28,8 +30,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     leaf = {**LAYER, "phoenix_ctid": 901, "phoenix_parent": {"ctid": 900, "name": "base", "snapshot": "sealed"}}
     # Ansible ends a run in which all hosts of a play are lost, so one beside it fails in another way.
     beside = {**LAYER, "phoenix_ctid": 910, "phoenix_node_name": "elsewhere"}
+    elsewhere = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     hosts: dict[str, dict[str, dict[str, object]]] = {
-        "phoenix_nodes": {"hosts": {"pve1": NOBODY, "elsewhere": {"ansible_connection": "local"}}},
+        "phoenix_nodes": {"hosts": {"pve1": NOBODY, "elsewhere": elsewhere}},
         "phoenix_containers": {"hosts": {"base": base, "beside": beside, "leaf": leaf}},
         "phoenix_depth_0": {"hosts": {"base": {}, "beside": {}}},
         "phoenix_depth_1": {"hosts": {"leaf": {}}},
@@ -47,3 +50,10 @@ def test_what_was_lost_is_named_at_the_end(said: str) -> None:
 def test_what_needs_it_is_not_attempted(said: str) -> None:
     assert "901 leaf: not attempted, because base failed" in said
     assert "UNREACHABLE!" not in said.partition("PLAY [Containers at depth 1]")[2]
+
+
+def test_what_is_looked_at_before_does_not_end_the_run(said: str) -> None:
+    before, _play, after = said.partition("PLAY [Containers at depth 0]")
+    assert "UNREACHABLE!" in before
+    assert "ok: [beside -> elsewhere]" in before
+    assert "910 beside failed" in after
