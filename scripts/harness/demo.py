@@ -27,14 +27,13 @@ up what it needs (Python tools in ~/.cache/phoenix-hypervisor, the lab's images 
 root for the lab. Run it again to see that nothing is left to do.
 """
 
-_LOOK_AROUND = """
-Look around:
-  {sudo}scripts/lab shell pve1                    the node: pct list, nvidia-smi, ...
-  {sudo}scripts/lab exec pve1 -- pct enter 950    the application's container
-  scripts/demo                               again: changed=0 everywhere
-  scripts/demo --down                        end the lab; nothing is left of it
-And then a real node: docs/getting-started.md
-"""
+_LOOK_AROUND = (
+    ("{sudo}scripts/lab shell pve1", "the node: pct list, nvidia-smi, ..."),
+    ("{sudo}scripts/lab exec pve1 -- pct enter 950", "the application's container"),
+    ("scripts/demo", "again: changed=0 everywhere"),
+    ("scripts/demo --down", "end the lab; nothing is left of it"),
+    ("docs/getting-started.md", "and then a real node"),
+)
 
 
 APPLICATION = "vllmQwen3Coder"
@@ -74,7 +73,10 @@ def _build(bench: Workbench) -> int:
     say(f"\n{APPLICATION} at {server} is asked: {QUESTION}")
     say(f"It answers: {answer(server, model)}")
     say(f"\nDone in {time.monotonic() - begin:.0f} s.")
-    say(_LOOK_AROUND.format(sudo="" if os.geteuid() == 0 else "sudo "))
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    say("\nLook around:")
+    for command, what in _LOOK_AROUND:
+        say(f"  {command.format(sudo=sudo):<48}{what}")
     return 0
 
 

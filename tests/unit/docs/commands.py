@@ -13,7 +13,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 from ansible.cli import CLI
@@ -26,6 +26,7 @@ from ansible.cli.vault import VaultCLI
 from ansible_collections.phoenix.hypervisor.scripts.harness import cli as test_cli
 from ansible_collections.phoenix.hypervisor.scripts.harness import demo
 from ansible_collections.phoenix.hypervisor.scripts.harness.molecule import chosen
+from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.tags import Loader, tags_of
 
 from lab import cli as lab_cli
 
@@ -159,7 +160,7 @@ def _playbook(words: list[str]) -> None:
         path = _path_of(name)
         _check(path.is_file(), f"there is no playbook {name}")
         texts = _sources(path)
-        there = {tag for text in texts for tag in _tags(yaml.load(text, Loader))}
+        there = {tag for text in texts for tag in tags_of(yaml.load(text, Loader))}
         for tag in (tag for tags in options.tags or [] for tag in tags.split(",")):
             _check(tag in there, f"{name} has no tag {tag}")
         for variable in given:
@@ -188,13 +189,6 @@ def _path_of(name: str) -> Path:
     return CHECKOUT / name
 
 
-class Loader(yaml.SafeLoader):
-    """With Ansible's own tags."""
-
-
-Loader.add_multi_constructor("!", lambda _loader, _tag, _node: "")
-
-
 @functools.cache
 def _sources(playbook: Path) -> list[str]:
     """The texts of a playbook and of all files that it names, and that these name."""
@@ -204,14 +198,6 @@ def _sources(playbook: Path) -> list[str]:
         places = [folder / name for name in named for folder in (path.parent, CHECKOUT / "playbooks")]
         waiting += dict.fromkeys(place for place in places if place.is_file() and place not in waiting)
     return [path.read_text() for path in waiting]
-
-
-def _tags(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        tags = node.get("tags", [])
-        yield from tags if isinstance(tags, list) else [tags]
-    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from _tags(value)
 
 
 def _inventory_folder(name: str) -> str:

@@ -8,31 +8,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.played import CHECKOUT, PLAYBOOKS, play
+from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.tags import Loader, tags_of
 
 KNOWN = yaml.safe_load((PLAYBOOKS / "vars/before.yml").read_text())["phoenix_tags"]
 NAMED = ", ".join(sorted(KNOWN))
-
-
-class Loader(yaml.SafeLoader):
-    """With Ansible's own tags."""
-
-
-Loader.add_multi_constructor("!", lambda _loader, _tag, _node: "")
-
-
-def tags_of(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        tags = node.get("tags", [])
-        yield from tags if isinstance(tags, list) else [tags]
-    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from tags_of(value)
 
 
 def test_the_known_tags_are_those_of_the_playbooks() -> None:
