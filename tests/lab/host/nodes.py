@@ -110,7 +110,8 @@ class Nodes:
     def _settled(self, node: Node) -> bool:
         """Whether it runs or does not. One that ends may start again."""
         if self.running(node):
-            return self._state(node) not in ("", "stopping", "initializing", "offline") and not self._about_to_end(node)
+            # In this order: when logind has ended and answers nothing, systemd says that the node is stopping.
+            return not self._about_to_end(node) and self._state(node) not in ("", "stopping", "initializing", "offline")
         return not self._world.populated(f"lxc.monitor.{node.name}")
 
     def _about_to_end(self, node: Node) -> bool:
