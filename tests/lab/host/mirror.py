@@ -31,25 +31,46 @@ _TIMEOUT = 60
 _IMMUTABLE = re.compile(r"/pool/|/by-hash/")
 
 
-def machine_mirror(etc_apt: Path = Path("/etc/apt"), environment: str | None = None) -> str:
-    """The Debian mirror that this machine's apt is set to."""
+APT = Path("/etc/apt")
+# What apt's own tools know of Debian on any distribution.
+INFO = Path("/usr/share/python-apt/templates/Debian.info")
+
+
+def machine_mirror(etc_apt: Path = APT, environment: str | None = None, info: Path = INFO) -> str:
+    """The Debian mirror that this machine's apt is set to, or else the one that every machine can use."""
     if environment:
         if not re.fullmatch(r"https?://[^/\s]+\S*", environment):
             raise LabError(f"PHOENIX_LAB_MIRROR {environment!r} is no address", "Give one like http://…/debian")
         return environment.rstrip("/")
-    found = [
-        uri
-        for file in [etc_apt / "sources.list", *sorted((etc_apt / "sources.list.d").glob("*"))]
-        if file.suffix in (".list", ".sources") and file.is_file()
-        for uri in _uris(file)
-    ]
-    for uri in found:
-        if re.fullmatch(r"https?://.+/debian/?", uri):
-            return uri.rstrip("/")
+    if found := _in_sources(etc_apt) or _in_info(info):
+        return found
     raise LabError(
         "apt on this machine knows no Debian mirror, and the lab's images are Debian's",
         "Name one: PHOENIX_LAB_MIRROR=http://…/debian",
     )
+
+
+def to_be_installed(etc_apt: Path = APT, environment: str | None = None, info: Path = INFO) -> list[str]:
+    """The packages without which no mirror is known, or none could be asked."""
+    if environment or _in_sources(etc_apt) or info.is_file():
+        return []
+    return ["ca-certificates", "python-apt-common"]
+
+
+def _in_sources(etc_apt: Path) -> str:
+    for file in [etc_apt / "sources.list", *sorted((etc_apt / "sources.list.d").glob("*"))]:
+        if file.suffix in (".list", ".sources") and file.is_file():
+            for uri in _uris(file):
+                if re.fullmatch(r"https?://.+/debian/?", uri):
+                    return uri.rstrip("/")
+    return ""
+
+
+def _in_info(info: Path) -> str:
+    with contextlib.suppress(OSError):
+        if match := re.search(r"^BaseURI: (https?://\S+/debian)/?$", info.read_text(errors="replace"), re.MULTILINE):
+            return match[1]
+    return ""
 
 
 def _uris(file: Path) -> Iterator[str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import LabError
+from . import mirror
 
 # program -> Debian's and Ubuntu's package
 PROGRAMS = {
@@ -33,6 +34,7 @@ def missing(which: Callable[[str], str | None] = shutil.which) -> list[str]:
     packages = {package for program, package in PROGRAMS.items() if which(program) is None}
     if not KEYRING.is_file():
         packages.add("debian-archive-keyring")
+    packages.update(mirror.to_be_installed(environment=os.environ.get("PHOENIX_LAB_MIRROR")))
     return sorted(packages)
 
 
@@ -67,7 +69,7 @@ def ensure() -> None:
         )
     if packages := missing():
         raise LabError(
-            f"apt-get says that {' '.join(packages)} is installed, but a program of it is not there",
+            f"apt-get says that {' '.join(packages)} is installed, but what is needed of it is not there",
             f"Look at it: apt-get install --reinstall {' '.join(packages)}",
         )
 

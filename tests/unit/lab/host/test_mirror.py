@@ -49,26 +49,53 @@ def test_the_mirror_of_the_machine(tmp_path: Path, files: dict[str, str], expect
     assert mirror.machine_mirror(tmp_path) == expected
 
 
+# The head of a file of python-apt-common.
+INFO = """\
+ChangelogURI: https://changes.example/changelogs/%s
+
+Suite: {series}
+RepositoryType: deb
+BaseURI: https://first.example/debian/
+MirrorsFile: Debian.mirrors
+
+Suite: {series}/updates
+BaseURI: https://second.example/debian-security/
+"""
+
+
 @pytest.mark.parametrize(
     "files",
     [
         {"sources.list": "# deb http://old.example/debian sid main\n"},
         {"sources.list.d/ubuntu.sources": "URIs: http://archive.example/ubuntu\n"},
+        {"sources.list.d/debian.sources": "URIs: mirror+file:///etc/apt/mirrors/debian.list\n"},
         {"sources.list.d/x.list.save": "deb http://saved.example/debian sid main\n"},
         {},
     ],
-    ids=["comment", "ubuntu", "not read by apt", "nothing"],
+    ids=["comment", "ubuntu", "list of mirrors", "not read by apt", "nothing"],
 )
 def test_a_machine_without_a_debian_mirror(tmp_path: Path, files: dict[str, str]) -> None:
     (tmp_path / "sources.list.d").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text)
+    info = tmp_path / "Debian.info"
+    assert mirror.to_be_installed(tmp_path, None, info) == ["ca-certificates", "python-apt-common"]
     with pytest.raises(LabError) as caught:
-        mirror.machine_mirror(tmp_path)
+        mirror.machine_mirror(tmp_path, info=info)
     assert str(caught.value) == (
         "apt on this machine knows no Debian mirror, and the lab's images are Debian's. "
         "Name one: PHOENIX_LAB_MIRROR=http://…/debian"
     )
+    info.write_text(INFO)
+    assert mirror.to_be_installed(tmp_path, None, info) == []
+    assert mirror.machine_mirror(tmp_path, info=info) == "https://first.example/debian"
+
+
+def test_a_machine_with_a_mirror_needs_nothing_to_find_one(tmp_path: Path) -> None:
+    info = tmp_path / "Debian.info"
+    assert mirror.to_be_installed(tmp_path, "http://named.example/debian", info) == []
+    (tmp_path / "sources.list").write_text("deb http://mirror.example/debian trixie main\n")
+    assert mirror.to_be_installed(tmp_path, None, info) == []
 
 
 def test_a_mirror_that_is_named_comes_first(tmp_path: Path) -> None:
