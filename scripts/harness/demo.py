@@ -31,7 +31,7 @@ _LOOK_AROUND = (
     ("{sudo}scripts/lab shell pve1", "the node: pct list, nvidia-smi, ..."),
     ("{sudo}scripts/lab exec pve1 -- pct enter 950", "the application's container"),
     ("scripts/demo", "again: changed=0 everywhere"),
-    ("scripts/demo --down", "end the lab; nothing is left of it"),
+    ("scripts/demo --down", "end the lab; its downloads are kept"),
     ("docs/getting-started.md", "and then a real node"),
 )
 

@@ -18,6 +18,10 @@ from . import layout, provision
 from .report import Report, say
 
 
+# What a user says to the lab: a mirror, another name, that it shall stay.
+LAB_SETTINGS = "PHOENIX_LAB_"
+
+
 @dataclasses.dataclass(frozen=True)
 class Workbench:
     """A laid-out copy of the checkout, the tools, and the clean environment that they run in."""
@@ -54,7 +58,11 @@ class Workbench:
     def environment(self) -> dict[str, str]:
         # Folders of shims (pyenv, asdf) offer Pythons that then refuse to run.
         path = [folder for folder in os.environ.get("PATH", os.defpath).split(":") if Path(folder).name != "shims"]
-        kept = {name: os.environ[name] for name in ("CI", "LOGNAME", "TMPDIR", "USER") if name in os.environ}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in ("CI", "LOGNAME", "TMPDIR", "USER") or name.startswith(LAB_SETTINGS)
+        }
         return {
             **kept,
             "ANSIBLE_COLLECTIONS_PATH": f"{self.root}:{self.collections}",
