@@ -35,7 +35,7 @@ PAGES = ("README.md", "docs/*.md", "molecule/README.md", "tests/lab/README.md", 
 COLLECTION = "phoenix.hypervisor."
 
 # What the reader makes: inventories by the pages' own commands or texts, and the node that has an address for examples.
-READERS_INVENTORIES = {"inventories/home": "inventories/example", "inventory.yml": "", "../../../inventory.yml": ""}
+READERS_INVENTORIES = {"inventories/home": "inventories/example", "inventory.yml": ""}
 READERS_ANSWERS = "@awx.yml"
 NODE = "192.0.2.10"
 IMAGE = "registry.example.com/phoenix:1.0.0"
