@@ -17,7 +17,6 @@ from pathlib import Path
 from . import layout, provision
 from .report import Report, say
 
-
 # What a user says to the lab: a mirror, another name, that it shall stay.
 LAB_SETTINGS = "PHOENIX_LAB_"
 

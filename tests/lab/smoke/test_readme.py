@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What README.md says of an inventory that somebody wrote by hand, done word by word; only the node's address is the lab's.
+# What README.md says of an inventory that somebody wrote by hand, word by word; only the node's address is the lab's.
 
 from __future__ import annotations
 
