@@ -37,6 +37,8 @@ CONTENTS = {
     "schemas",
 }
 
+_VERSION = re.compile(r"^version: (\S+)$", re.MULTILINE)
+
 _OF_A_DEPENDENCY = re.compile(r"couldn't resolve module/action '(community\.docker|awx\.awx)\.\w+'")
 
 # What jobs in an execution environment need: the API's libraries, and an ssh client.
@@ -70,6 +72,7 @@ def run(bench: Workbench, _arguments: list[str]) -> None:
             env=only_this,
             complaint=functools.partial(_unlisted, names),
         )
+    _release(bench, target / "release")
 
 
 def _contents(bench: Workbench, artefact: Path) -> None:
@@ -118,6 +121,27 @@ def _context(bench: Workbench, context: Path) -> None:
         seconds=time.monotonic() - started,
         output="\n".join(problems),
     )
+
+
+def _release(bench: Workbench, root: Path) -> None:
+    """The version in galaxy.yml can be released at any time, by the one command that docs/development.md names."""
+    tree = root / bench.tree.relative_to(bench.root)
+    shutil.copytree(bench.tree, tree, symlinks=True)
+    version = _VERSION.findall((tree / "galaxy.yml").read_text(encoding="utf-8"))[0]
+    if f"\n  {version}:\n" in (tree / "changelogs/changelog.yaml").read_text(encoding="utf-8"):
+        return
+    # The tool asks git which files there are.
+    bench.run(["git", "init", "--quiet"], cwd=tree)
+    env = {"ANSIBLE_COLLECTIONS_PATH": f"{root}:{bench.collections}"}
+    if bench.check("a release", [bench.tool("antsibull-changelog"), "release"], cwd=tree, env=env):
+        heading = f"## v{version}".replace(".", r"\.")
+        missing = heading not in (tree / "CHANGELOG.md").read_text(encoding="utf-8")
+        bench.check(
+            "the changelog of a release",
+            [bench.tool("reuse"), "lint", "--lines"],
+            cwd=tree,
+            complaint=lambda _: f"CHANGELOG.md lacks {heading}" if missing else "",
+        )
 
 
 def _unasked(output: str) -> str:

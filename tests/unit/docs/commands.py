@@ -270,8 +270,15 @@ def _molecule(words: list[str]) -> None:
 
 
 def _git(words: list[str]) -> None:
-    repository = yaml.safe_load((CHECKOUT / "galaxy.yml").read_text())["repository"]
-    _check(words == ["clone", repository, "ansible_collections/phoenix/hypervisor"], "another repository or place")
+    galaxy = yaml.safe_load((CHECKOUT / "galaxy.yml").read_text())
+    version = galaxy["version"]
+    known = (
+        ["clone", galaxy["repository"], "ansible_collections/phoenix/hypervisor"],
+        ["commit", "--all", "--message", f"Release {version}"],
+        ["tag", f"v{version}"],
+        ["push", "--tags"],
+    )
+    _check(words in known, f"another repository, place or version: {shlex.join(words)}")
 
 
 def _exactly(*lines: str) -> Callable[[list[str]], None]:
@@ -290,6 +297,7 @@ PROGRAMS: dict[str, Callable[[list[str]], None]] = {
     ".": _exactly(".venv/bin/activate"),
     "$EDITOR": _exactly("'inventories/home/fleet.cfg/*.json'"),
     "ansible": _adhoc,
+    "antsibull-changelog": _exactly("release"),
     "ansible-builder": _exactly(f"build --tag {IMAGE}"),
     "ansible-doc": _doc,
     "ansible-galaxy": _galaxy,
