@@ -61,6 +61,33 @@ def test_nobody_forbids_to_open_its_devices(node, inside, ctid) -> None:
         assert "denied" not in said
 
 
+@pytest.fixture
+def featured(fleet) -> Callable[[str], None]:
+    """Only where the clone was asked to have that feature."""
+
+    def check(feature: str) -> None:
+        if feature not in fleet["phoenix-molecule-clone"]["phoenix_features"]:
+            pytest.skip(f"{feature} is not in PHOENIX_PROXMOX_FEATURES")
+
+    return check
+
+
+def test_the_clone_has_the_driver_of_the_node(node, inside, ctid, featured) -> None:
+    featured("nvidia")
+    ask = "nvidia-smi --query-gpu=uuid,driver_version --format=csv,noheader"
+    assert inside(ctid("clone")).check_output(ask) == node.check_output(ask)
+
+
+def test_dockers_containers_have_the_gpus_of_the_clone(inside, ctid, featured) -> None:
+    featured("docker")
+    clone = inside(ctid("clone"))
+    assert clone.service("docker").is_running
+    featured("nvidia")
+    image = "nvidia/cuda:12.8.0-base-ubuntu24.04"
+    seen = clone.check_output(f"docker run --rm --device nvidia.com/gpu=all {image} nvidia-smi -L")
+    assert seen == clone.check_output("nvidia-smi -L")
+
+
 def test_going_back_brought_back_what_was_kept(inside, ctid) -> None:
     assert inside(ctid("made")).file("/root/kept").content_string == "kept\n"
     assert not inside(ctid("made")).file("/root/lost").exists
