@@ -10,6 +10,7 @@ import re
 import shutil
 import tarfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from .workbench import Workbench
@@ -72,6 +73,7 @@ def run(bench: Workbench, _arguments: list[str]) -> None:
             env=only_this,
             complaint=functools.partial(_unlisted, names),
         )
+    _pages(bench, target / "pages", only_this)
     _release(bench, target / "release")
 
 
@@ -121,6 +123,18 @@ def _context(bench: Workbench, context: Path) -> None:
         seconds=time.monotonic() - started,
         output="\n".join(problems),
     )
+
+
+def _pages(bench: Workbench, pages: Path, env: Mapping[str, str]) -> None:
+    """A page for each module, role and plugin, from nothing but their own documentation."""
+    pages.mkdir()
+    words = ["collection", "--use-current", "--squash-hierarchy", "--fail-on-error", "--output-format=simplified-rst"]
+    made = bench.check(
+        "pages", [bench.tool("antsibull-docs"), *words, f"--dest-dir={pages}", COLLECTION], env={**env}, cwd=pages
+    )
+    roles = {f"{path.name}_role.rst" for path in (bench.tree / "roles").iterdir()}
+    if made and (missing := roles - {path.name for path in pages.glob("*.rst")}):
+        bench.report.failed_check("pages of roles", f"missing: {', '.join(sorted(missing))}")
 
 
 def _release(bench: Workbench, root: Path) -> None:
