@@ -271,8 +271,8 @@ class Api:
             code=Code.SNAPSHOT,
         )
 
-    def check_startable(self, ctid: int, options: Mapping[str, str]) -> None:
-        """The node's devices cannot be seen from here; PVE's task says what is missing."""
+    def check_startable(self, ctid: int, options: Mapping[str, str], raw: Sequence[tuple[str, str]]) -> None:
+        """The node's files cannot be seen from here; PVE's task says what is missing."""
 
     def dependents(self, guest: Guest, snapshot: str) -> Sequence[str]:
         """Nothing: the API does not show what was cloned from a snapshot; PVE itself refuses to delete it then."""

@@ -316,7 +316,7 @@ class Container:
         # PVE would still shut the container down, and then not start it.
         self._guests.check_possible({}, current=guest)
         if guest.running:
-            self._guests.check_startable(self._ctid, guest.wanted)
+            self._guests.check_startable(self._ctid, guest.wanted, guest.raw)
 
     def _turn(self, into: str, action: Callable[[], object]) -> None:
         self._before.setdefault("state", "stopped" if into == "running" else "running")

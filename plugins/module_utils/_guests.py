@@ -167,8 +167,8 @@ class Guests(t.Protocol):
     def snapshot_obstacle(self, guest: Guest) -> PhoenixError | None:
         """Why PVE would refuse to snapshot it, with the remedy, or None."""
 
-    def check_startable(self, ctid: int, options: Mapping[str, str]) -> None:
-        """Raise if something on the node would keep a container with these options from starting."""
+    def check_startable(self, ctid: int, options: Mapping[str, str], raw: Sequence[tuple[str, str]]) -> None:
+        """Raise if something on the node would keep a container with these options and lines from starting."""
 
     def dependents(self, guest: Guest, snapshot: str) -> Sequence[str]:
         """The volumes that were cloned from a snapshot and would not survive it."""

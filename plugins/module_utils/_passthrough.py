@@ -22,7 +22,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
     check_timeout,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import ConfigFile
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node, as_guest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct import Pct
 
 # The first pve-container that knows devN.
@@ -66,7 +66,8 @@ class Passthrough:
             # Without quorum PVE would still shut the container down, and then not start it.
             self._node.check_writable()
         if restarts:
-            self._pct.check_startable(request.ctid, plan.config.main.options)
+            started = _next_start(request.ctid, plan)
+            self._pct.check_startable(request.ctid, started.wanted, started.raw)
         if writes and not self._check_mode:
             self._write(config, plan)
         if restarts and not self._check_mode:
@@ -179,6 +180,13 @@ class Passthrough:
             container=[dataclasses.asdict(device) for device in self._node.running_devices(ctid).values()],
             rules=list(self._node.running_rules(ctid) or ()),
         )
+
+
+def _next_start(ctid: int, plan: _gpu.Plan) -> Guest:
+    """The container as PVE would start it: with what others have parked, without what is going to be reverted."""
+    guest = as_guest(ctid, plan.config, running=True)
+    pending = {key: value for key, value in guest.pending.items() if key not in plan.revert}
+    return dataclasses.replace(guest, pending=pending, pending_delete=guest.pending_delete - {*plan.revert})
 
 
 def strip_gpus(node: Node, ctid: int) -> None:

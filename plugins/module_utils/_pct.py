@@ -26,6 +26,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config imp
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node, Storage
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct_errors import explain, obstacle_in
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed, Deadline, Runner, run
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._startable import needed_to_start
 
 _SETTLING_SECONDS = 10.0
 _WARNING = re.compile(r"^WARN: (.*)$", re.MULTILINE)
@@ -289,14 +290,14 @@ class Pct(Inside):
                 )
         return None
 
-    def check_startable(self, ctid: int, options: Mapping[str, str]) -> None:
-        entries = [value for key, value in options.items() if re.fullmatch(r"dev\d+", key)]
-        paths = [parse_properties(value, "path").get("path", "") for value in entries]
-        missing = [path for path in paths if not self.node.path(path).exists()]
+    def check_startable(self, ctid: int, options: Mapping[str, str], raw: Sequence[tuple[str, str]]) -> None:
+        needed = needed_to_start(options, raw)
+        missing = [f"{path} ({key})" for key, path in needed if not self.node.path(path).exists()]
         if missing:
             raise PhoenixError(
                 f"container {ctid} could not be started again: {', '.join(missing)} does not exist on the node",
-                remedy="Bring the device back, or take its devN entry out of the container, which still runs.",
+                remedy="Bring it back, or take the entry that names it out of the container, which still runs. Entries "
+                "for GPUs are put right by phoenix.hypervisor.lxc_gpu_passthrough.",
                 code=Code.POWER,
             )
 

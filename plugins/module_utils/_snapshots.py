@@ -178,15 +178,29 @@ class Snapshots:
         if not guest.running or not (cycle or self._request.power == "cycle"):
             yield
             return
-        # What a rollback brings back is not what runs now, but what is started in the end.
-        brought_back = guest.snapshot_configs[self._request.name].config if cycle else guest.wanted
-        self._guests.check_startable(guest.ctid, brought_back)
+        self._check_startable(guest, cycle=cycle)
         try:
             self._do("shut down", lambda: self._guests.shutdown(guest.ctid, timeout=self._request.timeout))
             yield
         except PhoenixError as error:
             raise error.with_context(self._brought_back(guest.ctid)) from error
         self._do("started", lambda: self._guests.start(guest.ctid, timeout=self._request.timeout))
+
+    def _check_startable(self, guest: Guest, *, cycle: bool) -> None:
+        """What a rollback brings back is not what runs now, but what is started in the end."""
+        if not cycle:
+            self._guests.check_startable(guest.ctid, guest.wanted, guest.raw)
+            return
+        started = guest.snapshot_configs[self._request.name]
+        try:
+            self._guests.check_startable(guest.ctid, started.config, started.raw)
+        except PhoenixError as error:
+            raise PhoenixError(
+                error.reason,
+                remedy="Bring it back. Or stop the container (phoenix.hypervisor.lxc_container with state: stopped), "
+                "go back to the snapshot, and take the entry that names it out before the container is started.",
+                code=error.code,
+            ) from error
 
     def _brought_back(self, ctid: int) -> str:
         guest = self._guests.read(ctid)

@@ -43,6 +43,7 @@ PURE = (
     "_pct_errors",
     "_recipe",
     "_schema",
+    "_startable",
     "_vllm_log",
     "_yaml_text",
 )

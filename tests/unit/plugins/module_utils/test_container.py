@@ -562,16 +562,37 @@ def test_without_quorum_nothing_is_shut_down_that_could_not_be_started(world: Wo
     assert "the node has no quorum" in refusal(world, ctid=900, state=state, check=True).reason
 
 
-def test_a_restart_that_could_only_shut_down(world: World) -> None:
-    # Section 8: start fails when a devN has vanished.
+@pytest.mark.parametrize(
+    ("before", "gone", "missing"),
+    [
+        ("dev0:", "/dev/nvidia0", "/dev/nvidia0 (dev0)"),
+        ("lxc.cgroup2", "/dev/zero", "/dev/zero (lxc.mount.entry)"),
+        ("lxc.mount.entry: /lib/gone lib/gone none bind,ro\nlxc.cgroup2", None, "/lib/gone (lxc.mount.entry)"),
+        ("mp0: /srv/gone,mp=/srv\nnet0:", None, "/srv/gone (mp0)"),
+    ],
+    ids=["device", "device by a line", "library", "directory"],
+)
+def test_a_restart_that_could_only_shut_down(world: World, before: str, gone: str | None, missing: str) -> None:
+    """Section 8: start fails when a devN, or the source of a mount that is not optional, has vanished."""
     running_parent(world)
-    world.fake.node.path("/dev/nvidia0").unlink()
+    world.fake.conf(900, world.fake.conf_text(900).replace(before.rpartition("\n")[2], before, 1))
+    if gone:
+        world.fake.node.path(gone).unlink()
     error = refusal(world, ctid=900, state="restarted")
     assert str(error) == (
-        "container 900 could not be started again: /dev/nvidia0 does not exist on the node. "
-        "Bring the device back, or take its devN entry out of the container, which still runs."
+        f"container 900 could not be started again: {missing} does not exist on the node. "
+        "Bring it back, or take the entry that names it out of the container, which still runs. Entries for GPUs are "
+        "put right by phoenix.hypervisor.lxc_gpu_passthrough."
     )
+    assert error.code is Code.POWER
     assert str(refusal(world, ctid=900, state="restarted", check=True)) == str(error)
+
+
+def test_a_mount_that_is_optional_keeps_no_container_from_starting(world: World) -> None:
+    running_parent(world)
+    entry = "lxc.mount.entry: /lib/gone lib/gone none bind,optional,create=file\n"
+    world.fake.conf(900, world.fake.conf_text(900).replace("lxc.cgroup2", f"{entry}lxc.cgroup2", 1))
+    assert world.container(ctid=900, state="restarted")["actions"] == ["running again"]
 
 
 def test_a_machine_that_is_no_node(world: World) -> None:

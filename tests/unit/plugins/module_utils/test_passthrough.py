@@ -711,7 +711,8 @@ def test_a_container_that_does_not_start(world: World) -> None:
     """pct-transcripts 8: a mount without source."""
     world.fake.conf(CTID, PLAIN)
     world.boot()
-    entry = "lxc.mount.entry: /dev/nosuch dev/nosuch none bind,create=file\n"
+    # The one that PVE alone finds: no bind.
+    entry = "lxc.mount.entry: /dev/nosuch mnt ext4 defaults\n"
     world.fake.conf(CTID, PLAIN + entry)
     with pytest.raises(PhoenixError) as caught:
         world.run("0,1")
@@ -721,14 +722,41 @@ def test_a_container_that_does_not_start(world: World) -> None:
     assert world.fake.conf_text(CTID) == with_dev(BOTH_BY_DEV) + entry
 
 
-def test_a_device_of_somebody_else_that_vanished(world: World) -> None:
-    """pct-transcripts 8: devN whose device vanished at start. It would stay down after our restart."""
-    world.boot()
-    world.fake.remove_device("/dev/fuse")
+@pytest.mark.parametrize(
+    ("conf", "missing"),
+    [
+        (PLAIN.replace("/dev/fuse", "/dev/gone"), "/dev/gone (dev7)"),
+        (f"{PLAIN}lxc.mount.entry: /srv/gone srv none bind,create=dir\n", "/srv/gone (lxc.mount.entry)"),
+        (PLAIN.replace("memory", "mp0: /srv/gone,mp=/srv\nmemory"), "/srv/gone (mp0)"),
+        (f"{PLAIN}\n[pve:pending]\ndev7: /dev/gone\n", "/dev/gone (dev7)"),
+    ],
+    ids=["device", "line", "directory", "parked"],
+)
+def test_what_is_somebody_elses_and_vanished(world: World, conf: str, missing: str) -> None:
+    """pct-transcripts 8: a device or a source that vanished. It would stay down after our restart."""
+    world.boot_without(conf)
     error = refused(world)
-    assert error.reason == "container 901 could not be started again: /dev/fuse does not exist on the node"
+    assert error.reason == f"container 901 could not be started again: {missing} does not exist on the node"
     assert error.code is Code.POWER
     assert world.fake.node.is_running(CTID)
+
+
+@pytest.mark.parametrize("parked", ["delete: mp0", "delete: mp0\ndev0: /dev/nvidia9"])
+def test_what_vanished_and_is_gone_at_the_next_start(world: World, parked: str) -> None:
+    """A parked change of the GPUs' own keys is taken back, every other one is applied."""
+    conf = with_dev(BOTH_BY_DEV).replace("memory", "mp0: /srv/gone,mp=/srv\nmemory")
+    world.boot_without(f"{conf}\n[pve:pending]\n{parked}\n")
+    assert world.run("0")["restarted"]
+
+
+def test_libraries_of_an_older_driver_go_before_the_restart(world: World) -> None:
+    library(world, "580.105.08")
+    world.run("0", driver_libraries=True)
+    world.boot()
+    for path in world.fake.root.glob("usr/lib/*/lib*.580.105.08"):
+        path.unlink()
+    library(world, "580.159.04")
+    assert world.run("0", driver_libraries=True)["restarted"]
 
 
 def test_a_monitor_that_does_not_answer(world: World) -> None:

@@ -372,23 +372,38 @@ def test_a_line_that_pve_would_drop(world: World, arguments: dict[str, t.Any], c
     assert world.snapshot(ctid=105, name="live1")["changed"] is False
 
 
-@pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
 @pytest.mark.parametrize(
     ("place", "arguments"),
     [("now", {"power": "cycle"}), ("in-the-snapshot", {"name": "live3", "state": "rolled_back"})],
 )
-def test_a_device_that_vanished_is_found_before_the_shutdown(
-    world: World, place: str, arguments: dict[str, t.Any], check: bool
+@pytest.mark.parametrize(
+    ("entry", "missing"),
+    [
+        ("dev0: path=/dev/gone,mode=0666", "/dev/gone (dev0)"),
+        ("lxc.mount.entry: /lib/gone lib/gone none bind,ro,create=file", "/lib/gone (lxc.mount.entry)"),
+    ],
+    ids=["device", "library"],
+)
+def test_what_vanished_is_found_before_the_shutdown(
+    world: World, entry: str, missing: str, place: str, arguments: dict[str, t.Any]
 ) -> None:
-    """Section 8, devN whose device vanished: the container would stay down."""
-    entry = "dev0: path=/dev/gone,mode=0666\n"
-    world.fake.conf(105, LIVE.replace("features", f"{entry}features", 1))
-    if place == "in-the-snapshot":
-        world.fake.conf(105, LIVE.replace("memory: 300", f"{entry}memory: 300", 1))
+    """Section 8, devN whose device vanished, mount entry without its source: the container would stay down."""
+    before = "memory: 300" if place == "in-the-snapshot" else "features"
+    world.fake.conf(105, LIVE.replace(before, f"{entry}\n{before}", 1))
     world.fake.run_container(105)
-    error = refusal(world, check=check, **{"ctid": 105, "name": "s1", **arguments})
-    assert error.reason == "container 105 could not be started again: /dev/gone does not exist on the node"
+    arguments = {"ctid": 105, "name": "s1", **arguments}
+    error = refusal(world, **arguments)
+    assert error.reason == f"container 105 could not be started again: {missing} does not exist on the node"
+    assert ("go back to the snapshot" in error.remedy) == (place == "in-the-snapshot")
     assert error.code is Code.POWER
+    assert str(refusal(world, check=True, **arguments)) == str(error)
+
+
+@pytest.mark.parametrize("entry", ["dev0: path=/dev/gone", "lxc.mount.entry: /lib/gone lib/gone none bind"])
+def test_what_a_rollback_takes_out_need_not_be_there(world: World, entry: str) -> None:
+    world.fake.conf(105, LIVE.replace("features", f"{entry}\nfeatures", 1))
+    world.fake.run_container(105)
+    assert world.snapshot(ctid=105, name="live3", state="rolled_back")["running"]
 
 
 @pytest.mark.parametrize(("text", "arguments", "message"), REFUSED.values(), ids=REFUSED)
