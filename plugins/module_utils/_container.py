@@ -223,7 +223,7 @@ class Container:
         if changes:
             self._note(changes, guest.wanted)
         if self._check_mode:
-            return guest
+            return guest.changed(changes.options, changes.delete)
         if unfinished:
             return self._completed()
         self._apply(guest, lambda _config: changes)
@@ -366,13 +366,15 @@ class Container:
         # Where nothing was done, what was found is still what there is.
         now = self._guests.read(self._ctid) if self._actions and not self._check_mode else found
         guest = None if self._check_mode else now
+        # Whatever is switched on or off in a check has nothing parked then.
+        turned = self._check_mode and "state" in self._after
         return {
             "changed": bool(self._actions),
             "ctid": self._ctid,
             "actions": self._actions,
             "warnings": [explain_warning(self._ctid, said) for said in dict.fromkeys(self._warnings)],
             "container": _described(guest) if guest else None,
-            "restart_required": bool(guest and guest.restart_required),
+            "restart_required": bool(now and now.restart_required and not turned),
             "diff": {"before": _lines(self._before), "after": _lines(self._after)},
         }
 

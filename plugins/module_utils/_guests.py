@@ -19,6 +19,12 @@ CTID_MIN = 100
 CTID_MAX = 999_999_999
 
 _RESERVED_SNAPSHOTS = ("current", "vzdump")
+# What PVE changes in a running container, and what of it only where there was nothing yet.
+_HOT = re.compile(
+    "memory|swap|cpulimit|cpuunits|description|onboot|startup|protection|hostname|hookscript|cores|tags|lock"
+    r"|(?:net|unused)\d+"
+)
+_HOT_IF_NEW = re.compile(r"(?:mp|dev)\d+")
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{1,39}")
 
 
@@ -74,6 +80,23 @@ class Guest:
         """The plain keys as they will be once everything pending is applied."""
         merged = {key: value for key, value in self.config.items() if key not in self.pending_delete}
         return {**merged, **self.pending}
+
+    def changed(self, options: Mapping[str, str], delete: Sequence[str] = ()) -> Guest:
+        """As it will be after these changes: a running container takes some of them at once, others are parked."""
+        config, pending = dict(self.config), {**self.pending, **options}
+        waiting = {*self.pending_delete, *delete} - options.keys()
+        for key in filter(self._takes_at_once, delete):
+            config.pop(key, None)
+        for key, value in options.items():
+            # PVE forgets what would change nothing.
+            if self._takes_at_once(key) or self.config.get(key) == value:
+                config[key] = pending.pop(key)
+        left = frozenset(waiting & config.keys())
+        return dataclasses.replace(self, config=config, pending=pending, pending_delete=left)
+
+    def _takes_at_once(self, key: str) -> bool:
+        new = _HOT_IF_NEW.fullmatch(key) and key not in self.config
+        return not self.running or bool(new or _HOT.fullmatch(key))
 
 
 @dataclasses.dataclass(frozen=True)

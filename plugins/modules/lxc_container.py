@@ -285,7 +285,8 @@ ctid:
   returned: success
   sample: 900
 restart_required:
-  description: Whether Proxmox VE holds settings back until the next start.
+  description: >-
+    Whether Proxmox VE holds settings back until the next start. In check mode, whether it would hold some back.
   type: bool
   returned: success
 code:

@@ -128,7 +128,9 @@ class FakePct(FakePctBase):
                 raise Refused(f"unable to modify read-only option: '{key}'")
             waiting.discard(key)
             self._put(ctid, conf, conf.pending, key, value)
-        _park(conf, waiting)
+        _park(conf, {key for key in waiting if key in conf.main.options or key == "description"})
+        for key in [key for key, value in conf.pending.options.items() if conf.main.options.get(key) == value]:
+            del conf.pending.options[key]
         before = set(conf.main.options)
         running = self._running(ctid)
         self._apply(conf, _plugged_at_once(conf) if running else None)

@@ -365,6 +365,66 @@ def test_what_waits_for_a_restart_is_reported_and_a_restart_applies_it(world: Wo
     assert restarted["container"]["config"]["features"] == "nesting=1"
 
 
+def with_data(world: World) -> None:
+    world.container(**CREATE, mounts=[{"path": "/data", "storage": "local-zfs", "size_gb": 2}], state="started")
+    world.forget()
+
+
+def stopped_while_pending(world: World) -> None:
+    pending(world)
+    world.fake.stop_container(905)
+
+
+# what was before, the arguments, whether a restart is required afterwards
+RESTARTS: dict[str, tuple[Callable[[World], None], dict[str, t.Any], bool]] = {
+    "nothing": (started, {}, False),
+    "memory": (started, {"memory_mb": 2048, "swap_mb": 0}, False),
+    "written at once": (started, {"cores": 1, "hostname": "new", "onboot": False, "startup": "order=1"}, False),
+    "tags, description": (started, {"tags": ["other"], "description": "other"}, False),
+    "no tags, no description": (started, {"tags": [], "description": ""}, False),
+    "network": (started, {"networks": [{**ETH0, "ip": "10.0.0.206/24"}]}, False),
+    "another network": (started, {"networks": [{**ETH0, "name": "eth1", "ip": "10.0.0.206/24"}]}, False),
+    "disk": (started, {"rootfs": {"size_gb": 9}}, False),
+    "a new mount": (started, {"mounts": [{"path": "/x", "storage": "local-zfs", "size_gb": 2}]}, False),
+    "another mount": (
+        with_data,
+        {"mounts": [{"path": "/data", "storage": "local-zfs", "size_gb": 2, "read_only": True}]},
+        True,
+    ),
+    "features": (started, {"features": {"nesting": True}}, True),
+    "no features": (started, {"features": {}}, True),
+    "nameserver": (started, {"nameserver": ["10.0.0.1"]}, True),
+    "one of two": (started, {"memory_mb": 2048, "searchdomain": "example.org"}, True),
+    "parked before": (pending, {}, True),
+    "parked before, and another": (pending, {"memory_mb": 2048}, True),
+    "what it has, after all": (pending, {"features": {"nesting": True, "keyctl": True}}, False),
+    "restarted": (started, {"features": {"nesting": True}, "state": "restarted"}, False),
+    "stopped": (started, {"features": {"nesting": True}, "state": "stopped"}, False),
+    "left running": (started, {"features": {"nesting": True}, "state": "started"}, True),
+    "started": (created, {"features": {"nesting": True}, "state": "started"}, False),
+    "is stopped": (created, {"features": {"nesting": True}}, False),
+    "stopped, still parked": (stopped_while_pending, {"memory_mb": 2048}, False),
+    "stopped, still parked, started": (stopped_while_pending, {"memory_mb": 2048, "state": "started"}, False),
+}
+
+
+@pytest.mark.parametrize(("before", "arguments", "required"), RESTARTS.values(), ids=RESTARTS)
+def test_check_mode_tells_whether_a_restart_is_required(
+    world: World, before: Callable[[World], None], arguments: dict[str, t.Any], required: bool
+) -> None:
+    before(world)
+    predicted = world.container(ctid=905, check=True, **arguments)["restart_required"]
+    result = world.container(ctid=905, **arguments)["restart_required"]
+    assert (predicted, result) == (required, required)
+
+
+def test_check_mode_knows_no_restart_of_what_is_not_there_or_goes(world: World) -> None:
+    assert world.container(check=True, **CREATE)["restart_required"] is False
+    pending(world)
+    assert world.container(check=True, ctid=905, state="absent")["restart_required"] is False
+    assert world.container(ctid=905, state="absent")["restart_required"] is False
+
+
 def test_a_stop_and_a_start_apply_it_too(world: World) -> None:
     pending(world)
     assert world.container(ctid=905, state="stopped")["restart_required"] is False

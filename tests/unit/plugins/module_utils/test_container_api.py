@@ -187,6 +187,24 @@ def test_check_mode_tells_what_the_run_does_and_a_second_run_does_nothing(
     assert world.requests == requests
 
 
+@pytest.mark.parametrize(
+    ("arguments", "required"),
+    [
+        ({"memory_mb": 700, "cores": 3}, False),
+        ({"networks": [{**ETH0, "ip": "10.0.0.206/24"}]}, False),
+        ({"nameserver": ["10.0.0.1"]}, True),
+        ({"nameserver": ["10.0.0.1"], "state": "restarted"}, False),
+    ],
+)
+def test_check_mode_tells_whether_a_restart_is_required(
+    world: ApiWorld, arguments: dict[str, t.Any], required: bool
+) -> None:
+    world.fake.run_container(901)
+    predicted = world.container(ctid=901, check=True, **arguments)["restart_required"]
+    result = world.container(ctid=901, **arguments)["restart_required"]
+    assert (predicted, result) == (required, required)
+
+
 def test_without_changes_a_container_is_read_once(world: ApiWorld) -> None:
     world.container(ctid=901, state="stopped")
     assert sorted(world.pve.asked) == [

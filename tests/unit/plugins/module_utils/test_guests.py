@@ -57,6 +57,41 @@ def test_wanted_is_what_a_restart_makes_of_it() -> None:
     assert parked.wanted == {"memory": "512", "dev0": "/dev/b", "features": "keyctl=1"}
 
 
+@pytest.mark.parametrize(
+    ("key", "config"),
+    [
+        *((key, {key: "1"}) for key in "memory swap cpulimit cpuunits net0 net12 cores hostname tags".split()),
+        *((key, {}) for key in "onboot startup protection hookscript lock description net1 mp3 dev0".split()),
+    ],
+)
+def test_what_a_running_container_takes_at_once(key: str, config: dict[str, str]) -> None:
+    """facts/pct, "set"."""
+    changed = guest(config, running=True).changed({key: "2"})
+    assert (changed.config, changed.restart_required) == ({key: "2"}, False)
+
+
+@pytest.mark.parametrize("key", ["features", "nameserver", "mp0", "dev1", "rootfs", "tty", "netting", "cores2"])
+def test_what_is_parked(key: str) -> None:
+    found = guest({key: "1"}, running=True)
+    changed = found.changed({key: "2"})
+    assert (changed.config, changed.pending, changed.restart_required) == ({key: "1"}, {key: "2"}, True)
+    assert changed.changed({key: "1"}) == found
+    gone = found.changed({}, [key])
+    assert (gone.config, gone.pending_delete) == ({key: "1"}, {key})
+    assert gone.changed({key: "3"}).wanted == {key: "3"}
+
+
+def test_what_is_deleted_at_once_and_what_is_not_there() -> None:
+    found = guest({"net0": "x", "swap": "1", "memory": "2"}, running=True)
+    assert found.changed({}, ["net0", "swap", "features"]) == guest({"memory": "2"}, running=True)
+
+
+def test_a_stopped_container_takes_everything() -> None:
+    found = guest({"features": "nesting=1", "nameserver": "10.0.0.1"}, pending={"tty": "1"})
+    changed = found.changed({"features": "keyctl=1"}, ["nameserver"])
+    assert (changed.config, changed.pending) == ({"features": "keyctl=1"}, {"tty": "1"})
+
+
 def test_no_container() -> None:
     error = no_container(999, "pve1")
     assert error.reason == "ctid: 999 does not exist on node pve1"
