@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Deadline, Runner
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._package_hosts import LOOKUP_SECONDS, package_hosts
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Completed, Deadline, Runner
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run as run_command
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
 LOCKS = (
     "/var/lib/dpkg/lock-frontend",
@@ -78,11 +79,18 @@ class GuestReady:
             if not self.deadline.pause(_PAUSE):
                 raise problem
 
+    def _ask(self, *argv: str, timeout: float = 10) -> Completed:
+        """A question that is not answered in time has no answer yet."""
+        try:
+            return self.runner(argv, timeout=max(min(timeout, self.deadline.left), 1))
+        except PhoenixError:
+            return Completed(argv, 124)
+
     def _boot(self) -> tuple[str, PhoenixError | None]:
-        state = self.runner(["systemctl", "is-system-running"], timeout=10).stdout.strip()
+        state = self._ask("systemctl", "is-system-running").stdout.strip()
         if state in _BOOTED:
             return state, None
-        jobs = self.runner(["systemctl", "list-jobs", "--no-legend"], timeout=10).stdout
+        jobs = self._ask("systemctl", "list-jobs", "--no-legend").stdout
         waiting = ", ".join(line.split()[1] for line in jobs.splitlines() if len(line.split()) > 1)
         return state, PhoenixError(
             f"the container has not booted within {self.timeout:g} s: systemd says {state or 'nothing'!r}"
@@ -92,28 +100,13 @@ class GuestReady:
         )
 
     def _names(self) -> tuple[str, PhoenixError | None]:
-        hosts = self.hosts or self.package_hosts()
-        for host in hosts:
-            if not self.runner(["getent", "ahosts", host], timeout=15).ok:
+        for host in self.hosts or package_hosts(Tree(self.root)):
+            if not self._ask("getent", "ahosts", host, timeout=LOOKUP_SECONDS).ok:
                 return host, PhoenixError(
                     f"{host} does not resolve in the container within {self.timeout:g} s",
                     remedy="See its nameservers (`pct config`, /etc/resolv.conf) and whether they answer.",
                 )
         return "", None
-
-    def package_hosts(self) -> tuple[str, ...]:
-        """The first host of the container's package sources; none when they are all files or behind a proxy."""
-        folder = self.root / "etc/apt/sources.list.d"
-        files = [self.root / "etc/apt/sources.list", *(sorted(folder.iterdir()) if folder.is_dir() else [])]
-        for file in files:
-            text = file.read_text(errors="replace") if file.is_file() else ""
-            found = re.search(r"^(?:deb\b.*?|URIs:\s*)https?://(?:[^/@\s]*@)?([^/:\s]+)", text, re.MULTILINE)
-            if found:
-                return () if self._has_proxy() else (found[1],)
-        return ()
-
-    def _has_proxy(self) -> bool:
-        return bool(self.runner(["apt-config", "dump", "Acquire::http::Proxy"], timeout=10).stdout.strip())
 
     def _locks(self) -> tuple[str, PhoenixError | None]:
         for path in LOCKS:

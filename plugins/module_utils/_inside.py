@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._package_hosts import LOOKUP_SECONDS, package_hosts
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import PATH, Completed, Runner, run
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 
@@ -35,27 +35,16 @@ class Inside:
 
     def resolves(self, ctid: int) -> bool:
         """Whether the first host of the container's package sources has an address; without any, there is no need."""
-        host = self._package_host(ctid)
-        return not host or self._ask(ctid, ["getent", "ahosts", host]).ok
+        root = self.node.container_root(ctid)
+        hosts = package_hosts(Tree(root)) if root else ()
+        return all(self._ask(ctid, ["getent", "ahosts", host], timeout=LOOKUP_SECONDS).ok for host in hosts)
 
-    def _ask(self, ctid: int, argv: Sequence[str]) -> Completed:
+    def _ask(self, ctid: int, argv: Sequence[str], *, timeout: float = 10) -> Completed:
         """For those who wait: a question that is not answered in time has no answer yet."""
         try:
-            return self.attach(ctid, argv, timeout=10)
+            return self.attach(ctid, argv, timeout=timeout)
         except PhoenixError:
             return Completed(tuple(argv), 124)
-
-    def _package_host(self, ctid: int) -> str:
-        root = self.node.container_root(ctid)
-        if root is None:
-            return ""
-        tree = Tree(root)
-        listed = [f"etc/apt/sources.list.d/{name}" for name in tree.names("etc/apt/sources.list.d")]
-        for path in ("etc/apt/sources.list", *listed):
-            found = re.search(r"^(?:deb\b.*?|URIs:\s*)https?://([^/:\s]+)", tree.text(path), re.MULTILINE)
-            if found:
-                return found[1]
-        return ""
 
     def attach(
         self, ctid: int, argv: Sequence[str], *, stdin: Path | None = None, timeout: float | None = None

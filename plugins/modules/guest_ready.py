@@ -29,7 +29,9 @@ options:
     type: int
     default: 300
   hosts:
-    description: Names that have to resolve. Without any, the first host of the package sources has to.
+    description: >-
+      Names that have to resolve. Without any, the first host of the package sources has to, unless apt reaches it by a
+      proxy.
     type: list
     elements: str
     default: []

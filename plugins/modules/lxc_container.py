@@ -216,7 +216,8 @@ options:
   wait:
     description:
       - What V(started) and V(restarted) wait for. V(running) is PVE's own word; V(booted) is systemd's, running or
-        degraded; V(network) also waits for the addresses and for names to resolve. V(none) waits for nothing.
+        degraded; V(network) also waits for the addresses and until the first host of the package sources resolves,
+        unless apt reaches it by a proxy. V(none) waits for nothing.
     type: str
     choices: [none, running, booted, network]
     default: running

@@ -40,6 +40,7 @@ PURE = (
     "_option_checks",
     "_options",
     "_package_groups",
+    "_package_hosts",
     "_pct_errors",
     "_recipe",
     "_schema",

@@ -15,6 +15,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guest_ready import GuestReady, lock_holder
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import (
+    Answer,
     Call,
     FakeClock,
     FakeRunner,
@@ -29,13 +30,13 @@ class World:
         self.states = ["running"]
         self.known = {"archive.ubuntu.com"}
         self.holders = [0]
+        self.timeout = 20
         self.clock = FakeClock()
         self.runner = FakeRunner(
             {
                 "systemctl is-system-running": self._state,
                 "systemctl list-jobs": "12 cloud-init.service start running\n13 multi-user.target start waiting\n\n",
                 "getent": lambda call: ok() if call.argv[2] in self.known else failed("", rc=2),
-                "apt-config": "",
             }
         )
         (root / "etc/apt/sources.list.d").mkdir(parents=True)
@@ -55,7 +56,7 @@ class World:
 
     def ready(self, *hosts: str) -> GuestReady:
         return GuestReady(
-            timeout=20, hosts=hosts, root=self.root, runner=self.runner, clock=self.clock, holder=self._holder
+            timeout=self.timeout, hosts=hosts, root=self.root, runner=self.runner, clock=self.clock, holder=self._holder
         )
 
 
@@ -69,7 +70,6 @@ def test_a_container_that_is_ready_costs_no_time(world: World) -> None:
     assert world.clock.slept == []
     assert world.runner.commands == [
         "systemctl is-system-running",
-        "apt-config dump Acquire::http::Proxy",
         "getent ahosts archive.ubuntu.com",
     ]
 
@@ -119,31 +119,56 @@ def test_a_lock_that_stays_names_its_holder(world: World) -> None:
         world.ready().run()
 
 
+def test_without_a_host_to_resolve_no_name_is_asked_for(world: World) -> None:
+    world.known.clear()
+    world.sources('Acquire::http::Proxy "http://10.0.0.1:3142";\n', "apt.conf")
+    assert world.ready().run() == "running"
+    assert world.runner.commands == ["systemctl is-system-running"]
+
+
+def late(world: World) -> Answer:
+    """An answer that does not come: the runner ends the command then."""
+
+    def ended(call: Call) -> Completed:
+        assert call.timeout
+        world.clock.advance(call.timeout)
+        raise PhoenixError(f"{call.argv[0]} did not end within {call.timeout:g} s and was stopped", remedy="")
+
+    return ended
+
+
+@pytest.mark.parametrize("command", ["systemctl is-system-running", "getent ahosts archive.ubuntu.com"])
+def test_a_slow_answer_is_waited_for(world: World, command: str) -> None:
+    """The resolver takes 10 to 20 s while the first name servers are silent."""
+    world.timeout = 120
+    world.runner.on(command, late(world), late(world), ok("running\n"))
+    assert world.ready().run() == "running"
+    assert world.runner.commands.count(command) == 3
+
+
 @pytest.mark.parametrize(
-    ("text", "hosts"),
+    ("command", "reason"),
     [
-        ("deb [signed-by=/x] https://user:pw@mirror.example:8443/debian trixie main\n", ("mirror.example",)),
-        ("# deb http://commented.example/ x main\ndeb http://real.example/ x main\n", ("real.example",)),
-        ("Types: deb\nURIs: http://archive.example/ubuntu/\nSuites: noble\n", ("archive.example",)),
-        ("deb file:/srv/mirror x main\n", ()),
-        ("", ()),
+        (
+            "systemctl is-system-running",
+            (
+                "the container has not booted within 20 s: systemd says 'nothing', and these jobs wait: "
+                "cloud-init.service, multi-user.target"
+            ),
+        ),
+        ("systemctl", "the container has not booted within 20 s: systemd says 'nothing'"),
+        ("getent", "archive.ubuntu.com does not resolve in the container within 20 s"),
     ],
 )
-def test_which_host_the_packages_come_from(world: World, text: str, hosts: tuple[str, ...]) -> None:
-    world.sources("")
-    world.sources(text, "sources.list.d/ubuntu.sources")
-    assert world.ready().package_hosts() == hosts
-
-
-def test_a_proxy_resolves_for_us(world: World) -> None:
-    world.runner.on("apt-config", 'Acquire::http::Proxy "http://10.0.0.1:3142";\n')
-    assert world.ready().package_hosts() == ()
-
-
-def test_no_sources_at_all(world: World, tmp_path: Path) -> None:
-    (tmp_path / "etc/apt/sources.list").unlink()
-    (tmp_path / "etc/apt/sources.list.d").rmdir()
-    assert world.ready().package_hosts() == ()
+def test_an_answer_that_never_comes(world: World, command: str, reason: str) -> None:
+    if command == "systemctl":
+        world.runner.on("systemctl list-jobs", late(world))
+        world.runner.on("systemctl is-system-running", late(world))
+    world.runner.on(command, late(world))
+    with pytest.raises(PhoenixError) as error:
+        world.ready().run()
+    assert error.value.reason == reason
+    assert world.clock.elapsed < 22
 
 
 def test_who_holds_a_lock(tmp_path: Path) -> None:

@@ -69,6 +69,10 @@ def test_addresses_are_read_without_a_command(fake: FakeNode) -> None:
         ("etc/apt/sources.list", "# deb http://old.example/\ndeb [signed-by=/k] http://mirror.example:8080/debian x\n"),
         ("etc/apt/sources.list.d/a.list", "deb https://mirror.example/debian x main\n"),
         ("etc/apt/sources.list.d/a.sources", "Types: deb\nURIs: https://mirror.example/debian\n"),
+        (
+            "etc/apt/sources.list.d/a.list",
+            "deb [signed-by=/x] https://user:pw@mirror.example:8443/debian trixie main\n",
+        ),
     ],
 )
 def test_names_are_resolved_for_the_first_package_source(fake: FakeNode, path: str, text: str) -> None:
@@ -76,6 +80,12 @@ def test_names_are_resolved_for_the_first_package_source(fake: FakeNode, path: s
     runner = FakeRunner({f"{ATTACH} getent ahosts mirror.example": "10.0.0.1 STREAM mirror.example\n"})
     assert Inside(fake.node, runner).resolves(100)
     assert len(runner.calls) == 1
+
+
+def test_behind_a_proxy_there_is_nothing_to_resolve(fake: FakeNode) -> None:
+    fake.inside(100, "etc/apt/sources.list", "deb http://mirror.example/debian x\n")
+    fake.inside(100, "etc/apt/apt.conf.d/01proxy", 'Acquire::http::Proxy "http://10.0.0.1:3142";\n')
+    assert Inside(fake.node, FakeRunner()).resolves(100)
 
 
 @pytest.mark.parametrize("answer", [failed("", 2), LATE], ids=["unknown", "no-answer"])
