@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Mapping
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest, Snapshot
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest, Snapshot, check_complete
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import fingerprint, read_description
 
 
@@ -30,7 +30,7 @@ class Parent:
 class Decision:
     exists: bool
     running: bool
-    # A layer whose snapshot is there.
+    # A layer whose snapshot is there, and complete.
     prepared: bool
     # Why a prepared layer is not what the configuration asks for now.
     stale: str
@@ -44,12 +44,15 @@ def decide(
     guest: Guest | None, snapshot: str, recipe: Mapping[str, t.Any], parent: Parent | None, source: Guest | None
 ) -> Decision:
     """`snapshot` is empty for an application. `source` is the parent as it is, if there is one."""
+    taken = guest.snapshots.get(snapshot) if guest and snapshot else None
+    if guest and taken:
+        check_complete(guest, snapshot)
     origin = _sealed(parent, source)
     sealed = parent is None or origin is not None
-    inherited = _fingerprint_of(origin)
+    # What a parent that is not sealed is going to be, nobody knows: nothing is stale for that.
+    inherited = _said(origin, "fingerprint") if sealed else _said(taken, "parent")
     wanted = fingerprint(recipe, inherited)
     metadata = {"fingerprint": wanted, "parent": inherited}
-    taken = guest.snapshots.get(snapshot) if guest and snapshot else None
     return Decision(
         exists=guest is not None,
         running=guest is not None and guest.running,
@@ -64,6 +67,8 @@ def check_parent(parent: Parent, source: Guest | None, *, expected: bool) -> Non
     """Refuse to begin what would fail at the clone. `expected`: the parent is going to be built first, in this run."""
     if expected or _sealed(parent, source) is not None:
         return
+    if source is not None and parent.snapshot in source.snapshots:
+        check_complete(source, parent.snapshot)
     what = "does not exist" if source is None else f"has no snapshot {parent.snapshot}"
     raise PhoenixError(
         f"the layer {parent.ctid} ({parent.name}) that this container is cloned from {what}",
@@ -73,21 +78,20 @@ def check_parent(parent: Parent, source: Guest | None, *, expected: bool) -> Non
 
 
 def _sealed(parent: Parent | None, source: Guest | None) -> Snapshot | None:
-    return source.snapshots.get(parent.snapshot) if parent and source else None
+    """The snapshot that can be cloned; PVE clones no incomplete one."""
+    snapshot = source.snapshots.get(parent.snapshot) if parent and source else None
+    return snapshot if snapshot and not snapshot.state else None
 
 
-def _fingerprint_of(snapshot: Snapshot | None) -> str:
-    if snapshot is None:
-        return ""
-    return str(read_description(snapshot.description)[1].get("fingerprint", ""))
+def _said(snapshot: Snapshot | None, key: str) -> str:
+    return str(read_description(snapshot.description)[1].get(key, "")) if snapshot else ""
 
 
 def _stale(taken: Snapshot, wanted: str, inherited: str) -> str:
-    _text, metadata = read_description(taken.description)
-    sealed = metadata.get("fingerprint")
+    sealed = _said(taken, "fingerprint")
     if not sealed:
         # Somebody else's snapshot, or one of before there were fingerprints: prepared is prepared.
         return ""
-    if metadata.get("parent", "") != inherited:
+    if _said(taken, "parent") != inherited:
         return "its parent was sealed anew since"
     return "" if sealed == wanted else "the configuration asks for something else now"

@@ -258,6 +258,26 @@ def check_nothing_dropped(ctid: int, lines: Sequence[str]) -> None:
         )
 
 
+def check_complete(guest: Guest, name: str) -> None:
+    """PVE neither goes back to an incomplete snapshot nor takes another of its name."""
+    snapshot = guest.snapshots[name]
+    if not snapshot.state:
+        return
+    what = f"snapshot {name!r} of container {guest.ctid} is incomplete (snapstate: {snapshot.state})"
+    if guest.lock:
+        raise PhoenixError(
+            f"{what}, and the container is locked ({guest.lock}): a task on it is at work or was cut short",
+            remedy=f"Wait for that task, and run again. If there is none, run `pct unlock {guest.ctid}`, delete the "
+            f"snapshot (`pct delsnapshot {guest.ctid} {name} --force 1`), and run again.",
+            code=Code.SNAPSHOT,
+        )
+    raise PhoenixError(
+        f"{what}: a task on it was cut short",
+        remedy=f"Delete it (`pct delsnapshot {guest.ctid} {name} --force 1`), then run again.",
+        code=Code.SNAPSHOT,
+    )
+
+
 def check_timeout(timeout: float) -> None:
     if timeout <= 0:
         raise PhoenixError(

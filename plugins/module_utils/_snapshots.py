@@ -19,6 +19,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
     Guest,
     Guests,
+    check_complete,
     check_ctid,
     check_nothing_dropped,
     check_snapshot_name,
@@ -106,7 +107,7 @@ class Snapshots:
     def _check_same(self, guest: Guest) -> None:
         """A snapshot that is there is the one that is meant, unless it says something else about itself."""
         request = self._request
-        self._check_complete(guest)
+        check_complete(guest, request.name)
         found = read_description(guest.snapshots[request.name].description)[1]
         if request.metadata is not None and dict(request.metadata) != found:
             differing = sorted({key for key, _value in _items(request.metadata) ^ _items(found)})
@@ -116,16 +117,6 @@ class Snapshots:
                 remedy="Set replace: true to take it anew, or choose another name. This module changed nothing.",
                 code=Code.SNAPSHOT,
                 metadata=found,
-            )
-
-    def _check_complete(self, guest: Guest) -> None:
-        snapshot = guest.snapshots[self._request.name]
-        if snapshot.state:
-            raise PhoenixError(
-                f"snapshot {snapshot.name!r} of container {guest.ctid} is incomplete (snapstate: {snapshot.state}): "
-                "a task on it was cut short",
-                remedy=f"Delete it (`pct delsnapshot {guest.ctid} {snapshot.name} --force 1`), then run again.",
-                code=Code.SNAPSHOT,
             )
 
     def _absent(self, guest: Guest) -> None:
@@ -154,7 +145,7 @@ class Snapshots:
                 remedy=f"It has: {', '.join(sorted(guest.snapshots)) or 'none'}.",
                 code=Code.SNAPSHOT,
             )
-        self._check_complete(guest)
+        check_complete(guest, request.name)
         target = guest.snapshots[request.name]
         newer = sorted(snapshot.name for snapshot in guest.snapshots.values() if snapshot.time > target.time)
         if newer and self._guests.newest_only_rollback(guest):

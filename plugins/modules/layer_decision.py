@@ -15,7 +15,10 @@ description:
   - Tells in one read whether a container exists, whether its layer is prepared, and whether what is prepared is still
     what the configuration asks for.
   - A layer is prepared when its snapshot exists. It is stale when the fingerprint in the snapshot is not that of
-    O(recipe) and of the parent's snapshot. A snapshot without a fingerprint is never stale.
+    O(recipe) and of the parent's snapshot. A snapshot without a fingerprint is never stale, and as long as the parent
+    is not sealed, only O(recipe) counts.
+  - A snapshot that is incomplete because a task on it was cut short (C(snapstate)) seals no parent. That of the layer
+    itself is a failure, which says how to get rid of it.
   - Nothing is changed, and no C(pct) is started.
 extends_documentation_fragment:
   - phoenix.hypervisor.attributes
@@ -102,7 +105,7 @@ metadata:
   returned: success
   sample: {"fingerprint": "4f6a1c22d09be731", "parent": "9b1c03ddcf8a6e52"}
 code:
-  description: The kind of a failure. 3 is a missing parent, 5 is a parent that is not sealed.
+  description: The kind of a failure. 3 is a missing parent, 5 is a parent that is not sealed or an incomplete snapshot.
   type: int
   returned: failure
 reason:

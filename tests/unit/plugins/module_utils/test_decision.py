@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._decision import Parent, check_parent, decide
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import encode_text
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import describe, fingerprint
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import FakeNode
@@ -59,6 +59,70 @@ def test_a_layer(fake: FakeNode, conf: str, prepared: bool, stale: str) -> None:
     assert (found.exists, found.prepared, found.stale) == (True, prepared, stale)
     assert found.parent_sealed
     assert found.metadata == {"fingerprint": WANTED, "parent": OF_PARENT}
+
+
+def incomplete(conf: str, state: str) -> str:
+    return f"{conf}snapstate: {state}\n"
+
+
+@pytest.mark.parametrize("state", ["prepare", "delete"])
+def test_a_layer_whose_snapshot_is_incomplete(fake: FakeNode, state: str) -> None:
+    """pct-transcripts 4: PVE neither goes back to it nor takes another of its name, and clones are refused."""
+    fake.conf(902, incomplete(sealed("docker-snapshot", fingerprint=WANTED, parent=OF_PARENT), state))
+    with pytest.raises(PhoenixError) as caught:
+        decide(fake.node.guest(902), "docker-snapshot", RECIPE, PARENT, fake.node.guest(900))
+    assert str(caught.value) == (
+        f"snapshot 'docker-snapshot' of container 902 is incomplete (snapstate: {state}): a task on it was cut short. "
+        "Delete it (`pct delsnapshot 902 docker-snapshot --force 1`), then run again."
+    )
+    assert caught.value.code is Code.SNAPSHOT
+    assert not decide(fake.node.guest(902), "other-snapshot", RECIPE, PARENT, fake.node.guest(900)).prepared
+    assert not decide(fake.node.guest(902), "", RECIPE, PARENT, fake.node.guest(900)).prepared
+
+
+def test_a_layer_that_may_be_sealed_right_now(fake: FakeNode) -> None:
+    fake.conf(902, incomplete(f"lock: snapshot\n{sealed('docker-snapshot')}", "prepare"))
+    with pytest.raises(PhoenixError) as caught:
+        decide(fake.node.guest(902), "docker-snapshot", RECIPE, PARENT, fake.node.guest(900))
+    assert str(caught.value) == (
+        "snapshot 'docker-snapshot' of container 902 is incomplete (snapstate: prepare), and the container is locked "
+        "(snapshot): a task on it is at work or was cut short. Wait for that task, and run again. If there is none, "
+        "run `pct unlock 902`, delete the snapshot (`pct delsnapshot 902 docker-snapshot --force 1`), and run again."
+    )
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [None, "hostname: ct\n", incomplete(sealed("base-snapshot", fingerprint="1" * 16), "prepare")],
+    ids=["missing", "not sealed", "incomplete"],
+)
+def test_what_the_parent_is_going_to_be_makes_nothing_stale(tmp_path: Path, conf: str | None) -> None:
+    """Whoever rebuilds what is stale would remove what cannot be cloned."""
+    fake = FakeNode(tmp_path)
+    if conf:
+        fake.conf(900, conf)
+    fake.conf(902, sealed("docker-snapshot", fingerprint=WANTED, parent=OF_PARENT))
+    layer, source = fake.node.guest(902), fake.node.guest(900)
+    found = decide(layer, "docker-snapshot", RECIPE, PARENT, source)
+    assert (found.prepared, found.stale, found.parent_sealed) == (True, "", False)
+    assert found.metadata == {"fingerprint": WANTED, "parent": OF_PARENT}
+    other = decide(layer, "docker-snapshot", {"features": ["vllm"]}, PARENT, source)
+    assert other.stale == "the configuration asks for something else now"
+    new = decide(None, "docker-snapshot", RECIPE, PARENT, source)
+    assert (new.parent_sealed, new.metadata) == (False, {"fingerprint": fingerprint(RECIPE), "parent": ""})
+
+
+def test_a_parent_whose_snapshot_is_incomplete(fake: FakeNode) -> None:
+    fake.conf(900, incomplete(sealed("base-snapshot", fingerprint=OF_PARENT), "prepare"))
+    source = fake.node.guest(900)
+    with pytest.raises(PhoenixError) as caught:
+        check_parent(PARENT, source, expected=False)
+    assert str(caught.value) == (
+        "snapshot 'base-snapshot' of container 900 is incomplete (snapstate: prepare): a task on it was cut short. "
+        "Delete it (`pct delsnapshot 900 base-snapshot --force 1`), then run again."
+    )
+    assert caught.value.code is Code.SNAPSHOT
+    check_parent(PARENT, source, expected=True)
 
 
 def test_an_application_is_never_prepared(fake: FakeNode) -> None:
