@@ -166,21 +166,22 @@ class Tasks:
     ) -> list[str]:
         """Ask for something and see it through; return the warnings.
 
-        What PVE refused because of a lock, before it did anything, is asked for again until the time is over.
+        What PVE refused because of a lock, before it did anything, is asked for again until the time is over. A task
+        that PVE accepts then has its own time.
         """
-        deadline = self.clock.deadline(timeout)
+        waiting = self.clock.deadline(timeout)
         while True:
             try:
                 answer = self.connection.call(method, ("nodes", self.node_name, "lxc", *path), params, code=code)
                 if answer is None:
                     return []
-                end = Deadline(self.clock, deadline.at + patience)
-                return self.wait(Upid.parse(str(answer)), end, timeout=timeout + patience, code=code)
+                longest = timeout + patience
+                return self.wait(Upid.parse(str(answer)), self.clock.deadline(longest), timeout=longest, code=code)
             except (ApiError, TaskError) as error:
                 lock = _lock_in_the_way(error)
                 if lock is None or (isinstance(error, TaskError) and not (repeat_task and error.did_nothing)):
                     raise
-            self._wait_until_free(locked_ctid, lock, deadline, timeout=timeout, code=code)
+            self._wait_until_free(locked_ctid, lock, waiting, timeout=timeout, code=code)
 
     def wait_unlocked(self, ctid: int, *, timeout: float) -> None:
         if lock := self._lock_of(ctid):

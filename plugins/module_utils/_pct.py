@@ -25,10 +25,11 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._inside import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import parse_properties
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node, Storage
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct_errors import explain, obstacle_in
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed, Deadline, Runner, run
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Deadline, Runner, run
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._startable import needed_to_start
 
 _SETTLING_SECONDS = 10.0
+_CLEARING_SECONDS = 60.0
 _WARNING = re.compile(r"^WARN: (.*)$", re.MULTILINE)
 
 # Storages that can snapshot a container's volume; images in a directory, for one, cannot.
@@ -123,12 +124,12 @@ class Pct(Inside):
         return self._create(["clone", str(source), str(ctid), *flags], Creation(ctid, source), timeout)
 
     def _create(self, arguments: Sequence[str], creation: Creation, timeout: float) -> Sequence[str]:
-        deadline = self.node.clock.deadline(timeout)
+        waiting = self.node.clock.deadline(timeout)
         waited_for = creation.source if creation.source is not None else creation.ctid
-        self._wait_unlocked(waited_for, deadline)
+        self._wait_unlocked(waited_for, waiting)
         with self._notes.begun(creation) as descriptor:
             try:
-                return self._task(arguments, waited_for, deadline, pass_fds=(descriptor,))
+                return self._task(arguments, waited_for, timeout, waiting, pass_fds=(descriptor,))
             except PhoenixError as error:
                 # Nothing came of it, or what stands there was made by somebody else in the meantime.
                 if self.node.config_file(creation.ctid) is None or "already exists on node" in error.reason:
@@ -159,11 +160,10 @@ class Pct(Inside):
             guest = self.node.guest(ctid)
             if creation is None or guest is None or not creation.made(guest):
                 return
-            deadline = self.node.clock.deadline(60)
             self._notes.condemn(creation)
             if guest.lock:
-                self._task(["unlock", str(ctid)], ctid, deadline)
-            self._task(["destroy", str(ctid), "--purge", "1"], ctid, deadline)
+                self._task(["unlock", str(ctid)], ctid, _CLEARING_SECONDS)
+            self._task(["destroy", str(ctid), "--purge", "1"], ctid, _CLEARING_SECONDS)
             self._unlock_source(creation)
             self._notes.done(ctid)
 
@@ -183,7 +183,7 @@ class Pct(Inside):
         source = self.node.guest(creation.source) if creation.source is not None else None
         if source is None or source.lock != "disk" or self.node.active_tasks(source.ctid):
             return False
-        self._task(["unlock", str(source.ctid)], source.ctid, self.node.clock.deadline(60))
+        self._task(["unlock", str(source.ctid)], source.ctid, _CLEARING_SECONDS)
         return True
 
     def set(
@@ -220,14 +220,17 @@ class Pct(Inside):
 
     def shutdown(self, ctid: int, *, timeout: float) -> Sequence[str]:
         # Once its timeout is over, pct looks at the container for as long again before it gives up.
-        return self._power(["shutdown", str(ctid), "--timeout", f"{timeout:.0f}"], ctid, 2 * timeout, running=False)
+        arguments = ["shutdown", str(ctid), "--timeout", f"{timeout:.0f}"]
+        return self._power(arguments, ctid, timeout, running=False, longest=2 * timeout)
 
-    def _power(self, arguments: Sequence[str], ctid: int, timeout: float, *, running: bool) -> Sequence[str]:
-        # pct must still be able to say itself why it gave up.
-        deadline = self.node.clock.deadline(timeout + 30)
-        self._wait_unlocked(ctid, deadline)
+    def _power(
+        self, arguments: Sequence[str], ctid: int, timeout: float, *, running: bool, longest: float | None = None
+    ) -> Sequence[str]:
+        waiting = self.node.clock.deadline(timeout)
+        self._wait_unlocked(ctid, waiting)
         try:
-            warnings = self._task(arguments, ctid, deadline)
+            # pct must still be able to say itself why it gave up.
+            warnings = self._task(arguments, ctid, (longest or timeout) + 30, waiting)
         except PhoenixError as error:
             if self.node.is_running(ctid) is running and "locked" not in error.details.get("obstacle", ""):
                 return ()
@@ -236,9 +239,8 @@ class Pct(Inside):
             raise PhoenixError(
                 error.reason, remedy=error.remedy, code=code, **{**error.details, "console": tail}
             ) from error
-        if running:
-            # pct returns when init was started; what is not there a moment later has died again.
-            deadline = self.node.clock.deadline(_SETTLING_SECONDS)
+        # pct returns when init was started; what is not there a moment later has died again.
+        deadline = self.node.clock.deadline(_SETTLING_SECONDS if running else timeout)
         while self.node.is_running(ctid) is not running:
             if not deadline.pause(0.1):
                 raise PhoenixError(
@@ -320,25 +322,35 @@ class Pct(Inside):
         return any(name in storages and storages[name].type == "zfspool" for name in names)
 
     def _locking(self, arguments: Sequence[str], ctid: int, timeout: float) -> Sequence[str]:
-        deadline = self.node.clock.deadline(timeout)
-        self._wait_unlocked(ctid, deadline)
-        return self._task(arguments, ctid, deadline)
+        waiting = self.node.clock.deadline(timeout)
+        self._wait_unlocked(ctid, waiting)
+        return self._task(arguments, ctid, timeout, waiting)
 
     def _task(
-        self, arguments: Sequence[str], ctid: int, deadline: Deadline, *, pass_fds: Sequence[int] = ()
+        self,
+        arguments: Sequence[str],
+        ctid: int,
+        timeout: float,
+        waiting: Deadline | None = None,
+        *,
+        pass_fds: Sequence[int] = (),
     ) -> Sequence[str]:
-        """Run pct; what was refused because of a lock has not begun, and is tried again until the deadline."""
+        """Run pct; what was refused because of a lock has not begun, and is tried again as long as may be waited.
+
+        Waiting takes nothing off the time of what is done then: of several copies of one source the last waits longest.
+        """
+        waiting = waiting or self.node.clock.deadline(timeout)
         while True:
-            done = self._pct(arguments, deadline, pass_fds=pass_fds)
+            done = self._runner(["pct", *arguments], timeout=timeout, pass_fds=pass_fds)
             if done.ok:
                 return _WARNING.findall(done.stdout)
             obstacle = obstacle_in(done)
             if not obstacle:
                 raise explain(done)
-            if not deadline.pause(1.0):
+            if not waiting.pause(1.0):
                 raise self._still_locked(ctid, obstacle)
             if obstacle.startswith("CT is locked"):
-                self._wait_unlocked(ctid, deadline)
+                self._wait_unlocked(ctid, waiting)
 
     def _wait_unlocked(self, ctid: int, deadline: Deadline) -> None:
         """Waiting by reading the file costs nothing; waiting by asking pct costs half a second a time."""
@@ -361,9 +373,6 @@ class Pct(Inside):
             f"then run `pct unlock {ctid}` and run again.",
             obstacle="locked",
         )
-
-    def _pct(self, arguments: Sequence[str], deadline: Deadline, *, pass_fds: Sequence[int] = ()) -> Completed:
-        return self._runner(["pct", *arguments], timeout=max(deadline.left, 1.0), pass_fds=pass_fds)
 
 
 def _flags(options: Mapping[str, str]) -> list[str]:

@@ -227,6 +227,19 @@ class TestLocks:
         assert act(pve, FakeClock()) == []
         assert len(pve.writes) == 2
 
+    def test_waiting_takes_nothing_off_the_time_of_the_task(self) -> None:
+        clock = FakeClock()
+        pve = FakePve(
+            {
+                "POST nodes/pve1/lxc/100/snapshot": [refused(500, "CT is locked (backup)"), SNAPSHOT],
+                CONFIG: [*[{"lock": "backup"}] * 24, {}],
+                SNAPSHOT_STATUS: [*[{"status": "running"}] * 15, {"status": "stopped", "exitstatus": "OK"}],
+            }
+        )
+        assert act(pve, clock) == []
+        # 25 of the 30 s for the lock, and then more than the 5 s that were left of them.
+        assert 25 + 15 < clock.elapsed < 25 + 30
+
     def test_a_busy_lock_file_is_tried_again(self) -> None:
         # api-transcripts 8: PUT while a creation holds the file; pct-transcripts 9: the same in a task
         busy = "can't lock file '/run/lock/lxc/pve-config-100.lock' - got timeout"

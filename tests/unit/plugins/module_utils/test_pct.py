@@ -399,6 +399,45 @@ def test_two_clones_of_one_source_wait_for_each_other(fake: FakeNode, pct: Pct) 
     assert 90 <= fake.clock.elapsed < 91
 
 
+@each_action_on_103
+def test_waiting_for_a_lock_takes_nothing_off_the_time_of_what_is_done_then(
+    fake: FakeNode, prefix: str, action: Callable[[Pct], object]
+) -> None:
+    def unlocked(_call: Call) -> Any:
+        if "start" in prefix:
+            fake.run_container(103)
+        return ok()
+
+    runners = [FakeRunner({prefix: unlocked}), FakeRunner({prefix: unlocked})]
+    action(Pct(fake.node, runners[0]))
+    if "start" in prefix:
+        fake.stop_container(103)
+    fake.lock(103, "backup")
+    fake.clock.at(fake.clock.elapsed + 4.5, lambda: fake.lock(103, ""))
+    action(Pct(fake.node, runners[1]))
+    assert runners[1].calls[0].timeout == runners[0].calls[0].timeout
+
+
+def test_a_copy_that_was_refused_because_of_another_has_its_full_time_as_well(fake: FakeNode) -> None:
+    def locked_meanwhile(_call: Call) -> Any:
+        fake.lock(103, "disk")
+        fake.active_task(103)
+        fake.clock.at(550, lambda: fake.lock(103, ""))
+        return failed("CT is locked (disk)\n")
+
+    runner = FakeRunner()
+    runner.on("pct clone 103", locked_meanwhile, ok())
+    Pct(fake.node, runner).clone(103, 299, snapshot=None, full=True, hostname=None, storage=None, timeout=600)
+    assert [call.timeout for call in runner.calls] == [600, 600]
+
+
+def test_a_container_that_is_to_be_shut_down_is_not_waited_for_longer_than_others(fake: FakeNode, pct: Pct) -> None:
+    fake.run_container(103)
+    fake.lock(103, "backup")
+    assert "CT is locked (backup)" in error_of(lambda: pct.shutdown(103, timeout=60)).reason
+    assert fake.clock.elapsed == pytest.approx(60)
+
+
 # Power
 
 
