@@ -101,4 +101,5 @@ CONTAINER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     },
     "wait": {"type": "str", "choices": ["none", "running", "booted", "network"], "default": "running"},
     "timeout": {"type": "int", "default": 600},
+    "copy_timeout": {"type": "int", "default": 3600},
 }

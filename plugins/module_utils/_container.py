@@ -34,6 +34,8 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct_errors imp
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Deadline
 
 _UP = ("running", "degraded")
+# The locks of what is being copied, and of what it is copied from.
+_COPYING = ("create", "disk")
 
 
 class Container:
@@ -56,6 +58,7 @@ class Container:
         self._clock = clock or (node.clock if node else Clock())
         self._ctid: int = arguments["ctid"]
         self._timeout: float = arguments["timeout"]
+        self._copy_timeout: float = arguments["copy_timeout"]
         self._warnings: list[str] = []
         self._actions: list[str] = []
         self._before: dict[str, str] = {}
@@ -65,6 +68,7 @@ class Container:
     def run(self) -> dict[str, t.Any]:
         check_ctid(self._ctid)
         check_timeout(self._timeout)
+        check_timeout(self._copy_timeout, "copy_timeout")
         check_arguments(self._arguments)
         if self._arguments["wait"] in ("booted", "network"):
             self._guests.check_inside()
@@ -81,7 +85,8 @@ class Container:
         state = self._guests.interrupted(self._ctid, guest)
         if guest is not None and guest.lock and state != "half-made" and not self._check_mode:
             # What is decided on a locked container's file is void as soon as the lock leaves it.
-            self._guests.wait_unlocked(self._ctid, timeout=self._timeout)
+            longest = self._copy_timeout if guest.lock in _COPYING else self._timeout
+            self._guests.wait_unlocked(self._ctid, timeout=longest)
             guest = self._guests.read(self._ctid)
             state = self._guests.interrupted(self._ctid, guest)
         if state == "half-made":
@@ -161,7 +166,7 @@ class Container:
                 self._arguments["ostemplate"],
                 options,
                 ssh_public_keys=self._arguments.get("ssh_public_keys") or [],
-                timeout=self._timeout,
+                timeout=self._copy_timeout,
             ),
         )
         if self._check_mode:
@@ -171,7 +176,7 @@ class Container:
         return guest
 
     def _cloned(self) -> Guest:
-        plan = self._cloning.plan(self._arguments, self._timeout)
+        plan = self._cloning.plan(self._arguments, self._copy_timeout)
         changes = self._clone_changes(plan.config)
         self._guests.check_possible(changes.options, delete=[*changes.delete, *plan.gpu_keys], current=plan.source)
         self._check_place(None, [plan.storage] if plan.storage else [])

@@ -278,10 +278,10 @@ def check_complete(guest: Guest, name: str) -> None:
     )
 
 
-def check_timeout(timeout: float) -> None:
+def check_timeout(timeout: float, key: str = "timeout") -> None:
     if timeout <= 0:
         raise PhoenixError(
-            f"timeout: {timeout:g} leaves no time to do anything",
+            f"{key}: {timeout:g} leaves no time to do anything",
             remedy="Give seconds above 0.",
             code=Code.INPUT,
         )

@@ -222,9 +222,16 @@ options:
     choices: [none, running, booted, network]
     default: running
   timeout:
-    description: How many seconds to wait for each of a lock, a copy, a shutdown, a start and what O(wait) names.
+    description: How many seconds to wait for each of a lock, a shutdown, a start and what O(wait) names.
     type: int
     default: 600
+  copy_timeout:
+    description:
+      - How many seconds to wait for a container to be made from O(clone) or O(ostemplate). A full copy goes file by
+        file, and that of a layer with models or images in it takes long.
+      - Proxmox VE makes one copy of a container at a time. Those that come first are waited for as long again.
+    type: int
+    default: 3600
 seealso:
   - module: phoenix.hypervisor.lxc_gpu_passthrough
   - module: phoenix.hypervisor.lxc_snapshot

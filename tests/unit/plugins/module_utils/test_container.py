@@ -761,6 +761,30 @@ def test_a_source_that_stays_locked_is_reported_with_its_holder(world: World) ->
     )
 
 
+@pytest.mark.parametrize(("arguments", "copy"), [(CLONE, "pct clone"), (CREATE, "pct create")])
+def test_a_copy_has_a_time_limit_of_its_own(world: World, arguments: dict[str, t.Any], copy: str) -> None:
+    world.container(**arguments, timeout=70, copy_timeout=5000)
+    limits = {" ".join(call.argv[:2]): call.timeout for call in world.pct.calls}
+    assert limits.pop(copy) == 5000
+    assert set(limits.values()) <= {70}
+
+
+@pytest.mark.parametrize("lock", ["disk", "create"])
+def test_a_copy_that_goes_on_is_waited_for_as_long_as_a_copy_may_take(world: World, lock: str) -> None:
+    world.container(**CREATE)
+    world.fake.lock(905, lock)
+    world.fake.active_task(905)
+    world.fake.clock.at(2000, lambda: world.fake.lock(905, ""))
+    assert not world.container(**CREATE)["changed"]
+
+
+def test_siblings_that_are_copied_first_are_waited_for_as_long_as_a_copy_may_take(world: World) -> None:
+    world.fake.lock(900, "disk")
+    world.fake.active_task(900)
+    world.fake.clock.at(2000, lambda: world.fake.lock(900, ""))
+    assert world.container(**CLONE)["changed"]
+
+
 # Creations that were cut short
 
 

@@ -125,3 +125,5 @@ def test_a_timeout_leaves_time() -> None:
         with pytest.raises(PhoenixError, match=f"timeout: {timeout} leaves no time to do anything") as caught:
             check_timeout(timeout)
         assert caught.value.code is Code.INPUT
+    with pytest.raises(PhoenixError, match="copy_timeout: 0 leaves no time to do anything"):
+        check_timeout(0, "copy_timeout")
