@@ -23,9 +23,10 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
     check_ctid,
     check_nothing_dropped,
     check_timeout,
+    described,
+    must_wait,
     no_container,
 )
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import parse_properties
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._option_checks import check_arguments
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._options import Arguments, Changes
@@ -83,7 +84,7 @@ class Container:
     def _settled(self, guest: Guest | None) -> Guest | None:
         """What an interrupted run of ours left half-made is cleared away; then it is as if it had never begun."""
         state = self._guests.interrupted(self._ctid, guest)
-        if guest is not None and guest.lock and state != "half-made" and not self._check_mode:
+        if guest is not None and state != "half-made" and not self._check_mode and must_wait(guest, self._dry_run):
             # What is decided on a locked container's file is void as soon as the lock leaves it.
             longest = self._copy_timeout if guest.lock in _COPYING else self._timeout
             self._guests.wait_unlocked(self._ctid, timeout=longest)
@@ -96,6 +97,9 @@ class Container:
             return None
         self._unfinished = state == "unfinished"
         return guest
+
+    def _dry_run(self) -> dict[str, t.Any]:
+        return Container(self._guests, self._arguments, node=self._node, check_mode=True, clock=self._clock).run()
 
     def _absent(self, guest: Guest | None) -> None:
         if guest is None:
@@ -378,24 +382,10 @@ class Container:
             "ctid": self._ctid,
             "actions": self._actions,
             "warnings": [explain_warning(self._ctid, said) for said in dict.fromkeys(self._warnings)],
-            "container": _described(guest) if guest else None,
+            "container": described(guest) if guest else None,
             "restart_required": bool(now and now.restart_required and not turned),
             "diff": {"before": _lines(self._before), "after": _lines(self._after)},
         }
-
-
-def _described(guest: Guest) -> dict[str, t.Any]:
-    networks = {key: parse_properties(value) for key, value in guest.config.items() if key.startswith("net")}
-    return {
-        "running": guest.running,
-        "config": dict(guest.config),
-        "pending": dict(guest.pending),
-        "pending_delete": sorted(guest.pending_delete),
-        "networks": networks,
-        "snapshots": sorted(guest.snapshots),
-        "unprivileged": guest.unprivileged,
-        "digest": guest.digest,
-    }
 
 
 def _lines(options: Mapping[str, str]) -> str:

@@ -11,12 +11,16 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import parse_properties
 
 CTID_MIN = 100
 CTID_MAX = 999_999_999
+
+# The locks of tasks that change neither the configuration nor the snapshots that are there.
+_LEAVES_ALONE = frozenset({"backup", "fstrim", "mounted"})
 
 _RESERVED_SNAPSHOTS = ("current", "vzdump")
 # What PVE changes in a running container, and what of it only where there was nothing yet.
@@ -222,6 +226,35 @@ class Guests(t.Protocol):
 
     def resolves(self, ctid: int) -> bool:
         """Whether names can be resolved inside."""
+
+
+def described(guest: Guest) -> dict[str, t.Any]:
+    """A container as a result tells it."""
+    networks = {key: parse_properties(value) for key, value in guest.config.items() if key.startswith("net")}
+    return {
+        "running": guest.running,
+        "config": dict(guest.config),
+        "pending": dict(guest.pending),
+        "pending_delete": sorted(guest.pending_delete),
+        "networks": networks,
+        "snapshots": sorted(guest.snapshots),
+        "unprivileged": guest.unprivileged,
+        "digest": guest.digest,
+    }
+
+
+def must_wait(guest: Guest, dry_run: Callable[[], Mapping[str, t.Any]]) -> bool:
+    """Whether a container's lock has to go first: it may still change what is decided on, or there is work to do.
+
+    A backup takes hours, and who finds everything as it should be need not wait for its end.
+    """
+    if guest.lock not in _LEAVES_ALONE:
+        return bool(guest.lock)
+    try:
+        return bool(dry_run()["changed"])
+    except PhoenixError:
+        # It may be about what the task does meanwhile, a backup's own snapshot for one; afterwards it is judged again.
+        return True
 
 
 def no_container(ctid: int, node_name: str, owner: str | None = None) -> PhoenixError:

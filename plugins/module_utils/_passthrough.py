@@ -20,6 +20,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
     check_ctid,
     check_nothing_dropped,
     check_timeout,
+    must_wait,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import ConfigFile
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node, as_guest
@@ -96,7 +97,8 @@ class Passthrough:
 
     def _unlocked(self, guest: Guest) -> Guest:
         """What is decided on a locked container's file is void as soon as the lock leaves it."""
-        if not guest.lock or self._check_mode:
+        dry = Passthrough(self._node, self._pct, self._request, check_mode=True)
+        if self._check_mode or not must_wait(guest, dry.run):
             return guest
         self._pct.wait_unlocked(guest.ctid, timeout=self._request.timeout)
         return self._node.existing(guest.ctid)

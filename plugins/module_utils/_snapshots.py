@@ -24,6 +24,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
     check_nothing_dropped,
     check_snapshot_name,
     check_timeout,
+    must_wait,
     no_container,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._recipe import (
@@ -68,7 +69,7 @@ class Snapshots:
 
     def _settled(self) -> Guest:
         guest = self._existing()
-        if guest.lock and not self._check_mode:
+        if not self._check_mode and must_wait(guest, Snapshots(self._guests, self._request, check_mode=True).run):
             self._guests.wait_unlocked(guest.ctid, timeout=self._request.timeout)
             guest = self._existing()
         return guest

@@ -709,6 +709,37 @@ def test_a_locked_container_is_waited_for_and_then_decided_on(world: World) -> N
     assert world.pct.commands == []
 
 
+@pytest.mark.parametrize("check", [True, False], ids=["check", "run"])
+def test_a_run_with_nothing_to_do_does_not_wait_for_a_backup(world: World, check: bool) -> None:
+    started(world)
+    world.fake.lock(905, "backup")
+    before = world.fake.snapshot_of_files()
+    result = world.container(check=check, **CREATE, state="started")
+    assert (result["changed"], result["actions"]) == (False, [])
+    assert world.fake.clock.elapsed == 0
+    assert world.pct.commands == []
+    assert world.fake.snapshot_of_files() == before
+
+
+@pytest.mark.parametrize("state", ["stopped", "restarted", "absent"])
+def test_a_run_that_switches_waits_for_a_backup(world: World, state: str) -> None:
+    started(world)
+    world.fake.lock(905, "backup")
+    world.fake.clock.at(20, lambda: world.fake.lock(905, ""))
+    assert world.container(ctid=905, state=state)["changed"]
+    assert world.fake.clock.elapsed >= 20
+
+
+@pytest.mark.parametrize("lock", ["create", "disk", "migrate", "rollback", "snapshot"])
+def test_a_lock_of_what_changes_the_file_is_waited_for_with_nothing_to_do(world: World, lock: str) -> None:
+    created(world)
+    world.fake.lock(905, lock)
+    world.fake.active_task(905, "vzany")
+    world.fake.clock.at(20, lambda: world.fake.lock(905, ""))
+    assert world.container(ctid=905, memory_mb=1024)["changed"] is False
+    assert world.fake.clock.elapsed == pytest.approx(20)
+
+
 def test_a_container_that_stays_locked_is_reported_with_its_holder(world: World) -> None:
     created(world)
     world.fake.lock(905, "backup")

@@ -320,6 +320,14 @@ def test_snapshots(world: ApiWorld) -> None:
     assert world.snapshot(ctid=901, name="s2", state="absent")["changed"] is False
 
 
+def test_a_run_with_nothing_to_do_does_not_wait_for_a_backup(world: ApiWorld) -> None:
+    world.fake.lock(900, "backup")
+    assert not world.container(ctid=900, memory_mb=4096)["changed"]
+    assert not world.snapshot(ctid=900, name="base-snapshot", state="present")["changed"]
+    assert world.requests == []
+    assert world.fake.clock.elapsed == 0
+
+
 def test_a_failed_snapshot_brings_the_container_back(world: ApiWorld) -> None:
     world.fake.run_container(901)
     world.pct.on("pct snapshot", failed("zfs error: cannot create snapshot: out of space\n"))

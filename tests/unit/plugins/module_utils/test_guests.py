@@ -10,6 +10,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
     Guest,
     check_ctid,
     check_timeout,
+    must_wait,
     no_container,
 )
 
@@ -90,6 +91,33 @@ def test_a_stopped_container_takes_everything() -> None:
     found = guest({"features": "nesting=1", "nameserver": "10.0.0.1"}, pending={"tty": "1"})
     changed = found.changed({"features": "keyctl=1"}, ["nameserver"])
     assert (changed.config, changed.pending) == ({"features": "keyctl=1"}, {"tty": "1"})
+
+
+@pytest.mark.parametrize(
+    ("lock", "changed", "waits"),
+    [
+        ("", True, False),
+        ("backup", True, True),
+        ("backup", False, False),
+        ("fstrim", False, False),
+        ("mounted", False, False),
+        ("create", False, True),
+        ("disk", False, True),
+        ("rollback", False, True),
+        ("snapshot", False, True),
+        ("a lock of later", False, True),
+    ],
+)
+def test_what_a_lock_is_waited_for(lock: str, changed: bool, waits: bool) -> None:
+    locked = guest({"lock": lock} if lock else {})
+    assert must_wait(locked, lambda: {"changed": changed}) is waits
+
+
+def test_a_failure_under_a_lock_is_no_verdict_yet() -> None:
+    def refused() -> dict[str, object]:
+        raise PhoenixError("the backup's own snapshot is newer", remedy="Delete it.")
+
+    assert must_wait(guest({"lock": "backup"}), refused)
 
 
 def test_no_container() -> None:

@@ -593,6 +593,23 @@ def test_a_container_that_somebody_starts_while_its_lock_is_waited_for(world: Wo
     assert len(world.inside) == 6
 
 
+@pytest.mark.parametrize("check_mode", [True, False], ids=["check", "run"])
+def test_an_assignment_that_is_right_does_not_wait_for_a_backup(world: World, check_mode: bool) -> None:
+    world.fake.conf(CTID, with_dev(BOTH_BY_DEV))
+    world.boot()
+    world.fake.lock(CTID, "backup")
+    assert not world.run("0,1", check_mode=check_mode)["changed"]
+    assert world.fake.clock.elapsed == 0
+
+
+def test_an_assignment_that_is_right_waits_for_a_snapshot(world: World) -> None:
+    world.fake.conf(CTID, with_dev(BOTH_BY_DEV))
+    world.fake.lock(CTID, "rollback")
+    world.fake.clock.at(5, lambda: world.fake.lock(CTID, ""))
+    assert not world.run("0,1")["changed"]
+    assert world.fake.clock.elapsed == pytest.approx(5)
+
+
 def test_a_lock_that_nobody_opens(world: World) -> None:
     world.fake.lock(CTID, "backup")
     before = world.fake.snapshot_of_files()

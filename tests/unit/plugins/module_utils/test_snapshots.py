@@ -491,6 +491,26 @@ def test_a_snapshot_that_somebody_takes_meanwhile_is_found(world: World) -> None
     assert world.snapshot(ctid=105, name="s1")["changed"] is False
 
 
+@pytest.mark.parametrize(
+    "arguments", [{"name": "live1"}, {"name": "s1", "state": "absent"}], ids=["there", "not-there"]
+)
+@pytest.mark.parametrize("check", [True, False], ids=["check", "run"])
+def test_a_run_with_nothing_to_do_does_not_wait_for_a_backup(
+    world: World, arguments: dict[str, t.Any], check: bool
+) -> None:
+    world.fake.lock(105, "backup")
+    assert world.snapshot(check=check, ctid=105, **arguments)["changed"] is False
+    assert world.fake.clock.elapsed == 0
+
+
+def test_the_snapshot_of_a_backup_is_in_nobodys_way_afterwards(world: World) -> None:
+    without = world.fake.conf_text(105)
+    world.fake.conf(105, f"{without}\n[vzdump]\nparent: live3\nsnaptime: 1795169000\n")
+    world.fake.lock(105, "backup")
+    world.fake.clock.at(20, lambda: world.fake.conf(105, without))
+    assert world.snapshot(ctid=105, name="live3", state="rolled_back")["changed"]
+
+
 def test_a_container_that_stays_locked(world: World) -> None:
     world.fake.run_container(105)
     world.fake.lock(105, "backup")
