@@ -17,7 +17,6 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._api_answers im
     LazyConfigs,
     own_addresses,
     raw_lines,
-    same,
     settings,
     snapshot,
     snapshot_config,
@@ -31,7 +30,14 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._api_client imp
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._api_limits import check_token_limits
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._api_task import TaskError, Tasks, Upid
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest, Interrupted, SnapshotConfig
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
+    Guest,
+    Interrupted,
+    SnapshotConfig,
+    device_missing,
+    taken_after_all,
+    took,
+)
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock
 
 # PVE has to be able to say itself that the time it was told to wait for a shutdown is over.
@@ -192,12 +198,9 @@ class Api:
         try:
             return self._tasks.act(ctid, "put", (ctid, "config"), params, timeout=timeout)
         except ApiError as error:
-            # PVE writes the change and only then looks at the devices, one of which may be gone.
-            if not (error.outcome_unknown or re.match(r"Device \S+ does not exist", error.reason)):
+            if not (error.outcome_unknown or device_missing(error)):
                 raise
-            if not self._took(ctid, options, delete):
-                raise error.with_context("Read again, the configuration does not show the change") from None
-            return [f"PVE wrote the change, although it answered: {error.reason}"]
+            return [taken_after_all(error, taken=self._took(ctid, options, delete))]
 
     def resize(self, ctid: int, disk: str, size: str, *, timeout: float) -> Sequence[str]:
         return self._tasks.act(ctid, "put", (ctid, "resize"), {"disk": disk, "size": size}, timeout=timeout)
@@ -348,12 +351,11 @@ class Api:
             )
 
     def _took(self, ctid: int, options: Mapping[str, str], delete: Sequence[str]) -> bool:
-        """Whether the configuration, with what is pending, is what a lost request wanted it to be."""
         try:
             have = settings(self._get("lxc", ctid, "config"))
         except ApiError:
             return False
-        return all(same(key, value, have.get(key)) for key, value in options.items()) and not have.keys() & set(delete)
+        return took(have, options, delete)
 
     def _creates(self, upid: Upid, ctid: int) -> bool:
         if upid.type == "vzclone":

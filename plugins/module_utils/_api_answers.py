@@ -44,17 +44,6 @@ def volumes(config: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in config.items() if re.fullmatch(r"rootfs|mp\d+", key)}
 
 
-def same(key: str, asked: str, have: str | None) -> bool:
-    if have is None:
-        return False
-    if key == "description":
-        return asked.rstrip("\n") == have.rstrip("\n")
-    wanted, present = set(asked.split(",")), set(have.split(","))
-    # PVE adds these to a network interface by itself.
-    added = {part for part in present - wanted if key.startswith("net") and part.startswith(("hwaddr=", "type="))}
-    return present - added == wanted
-
-
 class LazyConfigs(Mapping[str, SnapshotConfig]):
     """The snapshots' configurations, each asked for when it is looked at."""
 

@@ -22,6 +22,9 @@ CTID_MAX = 999_999_999
 # The locks of tasks that change neither the configuration nor the snapshots that are there.
 _LEAVES_ALONE = frozenset({"backup", "fstrim", "mounted"})
 
+_DEVICE_MISSING = re.compile(r"Device \S+ does not exist")
+_NEW_VOLUME = re.compile(r"([^:/,=]+:)[\d.]+(?=,|$)")
+
 _RESERVED_SNAPSHOTS = ("current", "vzdump")
 # What PVE changes in a running container, and what of it only where there was nothing yet.
 _HOT = re.compile(
@@ -255,6 +258,39 @@ def must_wait(guest: Guest, dry_run: Callable[[], Mapping[str, t.Any]]) -> bool:
     except PhoenixError:
         # It may be about what the task does meanwhile, a backup's own snapshot for one; afterwards it is judged again.
         return True
+
+
+def device_missing(error: PhoenixError) -> bool:
+    """PVE writes a change and only then looks at the devices. Where one is gone, it answers as if nothing was done."""
+    return _DEVICE_MISSING.search(error.reason) is not None
+
+
+def taken_after_all(error: PhoenixError, *, taken: bool) -> str:
+    """The warning that is left of an error behind which the change was written; the error itself if it was not."""
+    if not taken:
+        raise error.with_context("Read again, the configuration does not show the change") from None
+    found = _DEVICE_MISSING.search(error.reason)
+    return f"PVE wrote the change, although it answered: {found[0] if found else error.reason}"
+
+
+def took(config: Mapping[str, str], options: Mapping[str, str], delete: Sequence[str]) -> bool:
+    """Whether a configuration, with what is pending, is what a request wanted it to be."""
+    return all(_same(key, value, config.get(key)) for key, value in options.items()) and not {*config} & {*delete}
+
+
+def _same(key: str, asked: str, have: str | None) -> bool:
+    if have is None:
+        return False
+    if key == "description":
+        return asked.rstrip("\n") == have.rstrip("\n")
+    wanted, present = set(asked.split(",")), set(have.split(","))
+    if new := _NEW_VOLUME.match(asked):
+        # PVE makes it, names it, and notes its size.
+        wanted = {part for part in wanted if part != new[0]}
+        present = {part for part in present if not part.startswith((new[1], "size="))}
+    # PVE adds these to a network interface by itself.
+    added = {part for part in present - wanted if key.startswith("net") and part.startswith(("hwaddr=", "type="))}
+    return present - added == wanted
 
 
 def no_container(ctid: int, node_name: str, owner: str | None = None) -> PhoenixError:

@@ -12,19 +12,27 @@ from __future__ import annotations
 import re
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation import (
     UNFINISHED,
     Creation,
     CreationNotes,
 )
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest, Interrupted, SnapshotConfig
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
+    Guest,
+    Interrupted,
+    SnapshotConfig,
+    device_missing,
+    taken_after_all,
+    took,
+)
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._inside import Inside
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._lxc_config import parse_properties
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node, Storage
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct_errors import explain, obstacle_in
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct_place import check_place
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Deadline, Runner, run
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._startable import needed_to_start
 
@@ -66,26 +74,7 @@ class Pct(Inside):
         self.node.check_writable()
 
     def check_place(self, *, storages: Sequence[str], bridges: Sequence[str], ostemplate: str | None) -> None:
-        known = self.node.storages()
-        for name in storages:
-            _check_storage(name, known)
-        for bridge in bridges:
-            if not self.node.has_bridge(bridge):
-                raise invalid("bridge", bridge, f"does not exist on node {self.node_name}",
-                              "Create the bridge in /etc/network/interfaces, or name an existing one.")  # fmt: skip
-        if ostemplate is not None:
-            self._check_template(ostemplate, known)
-
-    def _check_template(self, ostemplate: str, known: Mapping[str, Storage]) -> None:
-        storage, colon, _volume = ostemplate.partition(":")
-        if not ostemplate.startswith("/") and (not colon or storage not in known):
-            raise invalid("ostemplate", ostemplate, "names no storage of this node",
-                          f"Write STORAGE:vztmpl/FILE (storages: {', '.join(known)}) or an absolute path.")  # fmt: skip
-        tarball = self.node.template_file(ostemplate)
-        if tarball and not self.node.path(tarball).is_file():
-            raise invalid("ostemplate", ostemplate, f"is not there: {tarball} does not exist on {self.node_name}",
-                          "Download it (`pveam update`, `pveam available`, `pveam download`), "
-                          "or correct the name.")  # fmt: skip
+        check_place(self.node, storages=storages, bridges=bridges, ostemplate=ostemplate)
 
     def create(
         self,
@@ -200,11 +189,21 @@ class Pct(Inside):
             flags += ["--delete", ",".join(delete)]
         if digest:
             flags += ["--digest", digest]
-        return self._locking(["set", str(ctid), *flags], ctid, timeout)
+        return self._set(ctid, flags, timeout, lambda guest: took(guest.wanted, options, delete))
 
     def revert(self, ctid: int, keys: Sequence[str], *, timeout: float) -> Sequence[str]:
         """Take back pending changes."""
-        return self._locking(["set", str(ctid), "--revert", ",".join(keys)], ctid, timeout)
+        flags = ["--revert", ",".join(keys)]
+        return self._set(ctid, flags, timeout, lambda guest: not {*guest.pending, *guest.pending_delete} & {*keys})
+
+    def _set(self, ctid: int, flags: Sequence[str], timeout: float, taken: Callable[[Guest], bool]) -> Sequence[str]:
+        try:
+            return self._locking(["set", str(ctid), *flags], ctid, timeout)
+        except PhoenixError as error:
+            if not device_missing(error):
+                raise
+            guest = self.node.guest(ctid)
+            return [taken_after_all(error, taken=guest is not None and taken(guest))]
 
     def wait_unlocked(self, ctid: int, *, timeout: float) -> None:
         self._wait_unlocked(ctid, self.node.clock.deadline(timeout))
@@ -383,13 +382,3 @@ def _volumes(guest: Guest) -> list[tuple[str, str]]:
     """The volumes and bind mounts of a container by their keys."""
     mounted = [key for key in guest.config if re.fullmatch(r"rootfs|mp\d+", key)]
     return [(key, parse_properties(guest.config[key], "volume").get("volume", "")) for key in sorted(mounted)]
-
-
-def _check_storage(name: str, known: Mapping[str, Storage]) -> None:
-    if name not in known:
-        raise invalid("storage", name, "is not a storage of this node",
-                      f"Use one of: {', '.join(sorted(known))}.")  # fmt: skip
-    if "rootdir" not in known[name].content:
-        able = sorted(storage.name for storage in known.values() if "rootdir" in storage.content)
-        raise invalid("storage", name, "is not allowed to hold containers (content rootdir)",
-                      f"Use one of: {', '.join(able) or 'none so far'}, or add rootdir to its content.")  # fmt: skip

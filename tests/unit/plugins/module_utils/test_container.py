@@ -692,6 +692,20 @@ def test_a_template_cannot_be_started(world: World) -> None:
     assert error.code is Code.POWER
 
 
+@pytest.mark.parametrize("state", ["present", "stopped"])
+def test_a_device_that_vanished_keeps_nobody_from_changing_the_rest(world: World, state: str) -> None:
+    # pct.md S15: what is written then fails all the same, and only lxc_gpu_passthrough can take the device out.
+    created(world)
+    world.fake.conf(905, world.fake.conf_text(905).replace("features", "dev0: /dev/gone\nfeatures", 1))
+    result = world.container(ctid=905, memory_mb=2048, state=state)
+    assert result["changed"]
+    assert result["container"]["config"]["memory"] == "2048"
+    assert result["warnings"] == [
+        "Container 905: PVE wrote the change, although it answered: Device /dev/gone does not exist"
+    ]
+    assert not world.container(ctid=905, memory_mb=2048, state=state)["changed"]
+
+
 # Locks
 
 

@@ -12,6 +12,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import 
     check_timeout,
     must_wait,
     no_container,
+    took,
 )
 
 
@@ -118,6 +119,36 @@ def test_a_failure_under_a_lock_is_no_verdict_yet() -> None:
         raise PhoenixError("the backup's own snapshot is newer", remedy="Delete it.")
 
     assert must_wait(guest({"lock": "backup"}), refused)
+
+
+NET0 = "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:48:AC:F9,type=veth"
+
+
+@pytest.mark.parametrize(
+    ("options", "delete", "taken"),
+    [
+        ({"memory": "512", "description": "text"}, ["swap"], True),
+        ({"memory": "513"}, [], False),
+        ({"swap": "0"}, [], False),
+        ({}, ["memory"], False),
+        ({"net0": "bridge=vmbr0,name=eth0"}, [], True),
+        ({"net0": "bridge=vmbr1,name=eth0"}, [], False),
+        ({"mp0": "local-zfs:8,mp=/data,backup=1"}, [], True),
+        ({"mp0": "local-zfs:8,mp=/elsewhere,backup=1"}, [], False),
+        ({"mp0": "other:8,mp=/data,backup=1"}, [], False),
+        ({"mp0": "local-zfs:subvol-101-disk-2,mp=/data,backup=1"}, [], False),
+        ({"mp1": "/srv,mp=/srv"}, [], True),
+    ],
+)
+def test_whether_pve_took_a_change(options: dict[str, str], delete: list[str], taken: bool) -> None:
+    config = {
+        "memory": "512",
+        "description": "text\n",
+        "net0": NET0,
+        "mp0": "local-zfs:subvol-101-disk-1,backup=1,mp=/data,size=8G",
+        "mp1": "/srv,mp=/srv",
+    }
+    assert took(config, options, delete) is taken
 
 
 def test_no_container() -> None:

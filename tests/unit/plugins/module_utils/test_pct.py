@@ -185,7 +185,6 @@ FAILURES: list[Any] = [
         "This command changed nothing. Run again",
         id="digest-mismatch",
     ),
-    pytest.param("2", failed("Device /dev/nosuch does not exist\n", 2), Code.POWER, "Load the driver", id="no-device"),
     pytest.param("2", failed("/dev/shm is not a device\n"), Code.POWER, "Load the driver", id="not-a-device"),
     pytest.param("4", failed("snapshot name 'clean' already used\n"), Code.SNAPSHOT, "Choose another", id="name-taken"),
     pytest.param("4", failed("snapshot 'nope' does not exist\n"), Code.SNAPSHOT, "Correct the name", id="no-snapshot"),
@@ -523,14 +522,47 @@ def test_a_device_that_vanished_fails_the_start(fake: FakeNode, pct: Pct) -> Non
     assert error.code is Code.POWER
 
 
-def test_a_device_that_vanished_fails_every_set_which_has_written_all_the_same(fake: FakeNode, pct: Pct) -> None:
+WRITTEN = "PVE wrote the change, although it answered: Device /dev/nvidia0 does not exist"
+
+
+def test_a_device_that_vanished_does_not_undo_what_was_set(fake: FakeNode, pct: Pct) -> None:
     # pct-transcripts 8, the same, and pct.md S15.
     fake.remove_device("/dev/nvidia0")
-    error = error_of(lambda: pct.set(103, {"memory": "513"}, timeout=60))
-    assert error.reason == "`pct set 103` failed: Device /dev/nvidia0 does not exist"
+    assert pct.set(103, {"memory": "513"}, delete=["nameserver"], timeout=60) == [WRITTEN]
     assert guest(fake, 103).config["memory"] == "513"
-    pct.set(103, {}, delete=["dev0"], timeout=60)
+    assert pct.set(103, {}, delete=["dev0"], timeout=60) == []
     assert "dev0" not in guest(fake, 103).config
+
+
+def test_a_device_that_vanished_does_not_undo_what_waits_for_a_restart(fake: FakeNode, pct: Pct) -> None:
+    fake.run_container(103)
+    fake.remove_device("/dev/nvidia0")
+    assert pct.set(103, {"features": "keyctl=1"}, delete=["dev0"], timeout=60) == [WRITTEN]
+    assert (guest(fake, 103).pending, guest(fake, 103).pending_delete) == ({"features": "keyctl=1"}, {"dev0"})
+    assert pct.revert(103, ["features", "dev0"], timeout=60) == [WRITTEN]
+    assert (guest(fake, 103).pending, guest(fake, 103).pending_delete) == ({}, set())
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda pct: pct.set(103, {"memory": "513"}, timeout=60),
+        lambda pct: pct.set(103, {}, delete=["dev0"], timeout=60),
+        lambda pct: pct.revert(103, ["swap"], timeout=60),
+        lambda pct: pct.set(104, {"memory": "513"}, timeout=60),
+    ],
+    ids=["set", "delete", "revert", "gone"],
+)
+def test_a_change_that_cannot_be_found_afterwards(fake: FakeNode, action: Callable[[Pct], object]) -> None:
+    fake.conf(103, f"{PLAIN}\n[pve:pending]\nswap: 7\n")
+    refusing = FakeRunner({"pct set": failed("Device /dev/nvidia0 does not exist\n", 2)})
+    error = error_of(lambda: action(Pct(fake.node, refusing)))
+    assert error.reason.endswith(
+        "failed: Device /dev/nvidia0 does not exist. Read again, the configuration does not show the change"
+    )
+    assert error.remedy.startswith("Load the driver on the node")
+    assert error.code is Code.POWER
+    assert error.details["command"].startswith("pct set 10")
 
 
 def test_a_start_of_nothing(pct: Pct) -> None:
