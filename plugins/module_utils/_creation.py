@@ -20,7 +20,7 @@ import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError, about
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import Guest
 
 DIRECTORY = "var/lib/phoenix_hypervisor/creating"
@@ -59,11 +59,21 @@ class CreationNotes:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _take(descriptor, creation.ctid)
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, json.dumps(dataclasses.asdict(creation)).encode())
+            self._write(path, creation, descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
+
+    @staticmethod
+    def _write(path: Path, creation: Creation, descriptor: int) -> None:
+        try:
+            with about(path):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, json.dumps(dataclasses.asdict(creation)).encode())
+        except OSError:
+            # Nothing has begun, and half a note would say that somebody is at it.
+            path.unlink(missing_ok=True)
+            raise
 
     def abandoned(self, ctid: int) -> Creation | None:
         """The creation of that id that was begun and that nobody is working on any more."""
@@ -83,7 +93,8 @@ class CreationNotes:
 
     def condemn(self, creation: Creation) -> None:
         condemned = dataclasses.replace(creation, condemned=True)
-        self._path(creation.ctid).write_text(json.dumps(dataclasses.asdict(condemned)))
+        with about(self._path(creation.ctid)):
+            self._path(creation.ctid).write_text(json.dumps(dataclasses.asdict(condemned)))
 
     def is_begun(self, ctid: int) -> bool:
         """Whether that creation was begun by one of our runs, which may still be at it."""

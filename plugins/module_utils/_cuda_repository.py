@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import re
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_get import SOURCES, Apt, source_files
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_sources import has_entries, without_cuda
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, from_os, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._files import replace
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import check_timeout
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Runner
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run as run_command
@@ -114,7 +116,7 @@ class CudaRepository:
         wanted: dict[str, str | None] = {PINS: pins()}
         if self._request.url is not None:
             wanted |= self._repository(_checked(self._request.url))
-        before = {path: self._tree.text(path) if self._tree.exists(path) else None for path in wanted}
+        before = {path: self._text(path) for path in wanted}
         changed = {path: text for path, text in wanted.items() if text != before[path]}
         if changed and not self._check_mode:
             self._bring_about(changed, before)
@@ -129,18 +131,30 @@ class CudaRepository:
         }
 
     def _bring_about(self, changed: Mapping[str, str | None], before: Mapping[str, str | None]) -> None:
-        # The pins and the key first: whoever runs apt meanwhile finds each source with its key, and no driver.
-        for path in sorted(changed, key=(PINS, KEY).__contains__, reverse=True):
-            self._write(path, changed[path])
-        if self._request.url is None:
-            return
         try:
-            self._apt.read_source(SOURCE)
-        except PhoenixError:
+            # The pins and the key first: whoever runs apt meanwhile finds each source with its key, and no driver.
+            for path in sorted(changed, key=(PINS, KEY).__contains__, reverse=True):
+                self._write(path, changed[path])
+            if self._request.url is not None:
+                self._apt.read_source(SOURCE)
+        except (PhoenixError, OSError) as error:
             # A source that apt cannot read makes every later `apt-get update` fail, and looks done to the next run.
-            for path in changed:
-                self._write(path, before[path])
-            raise
+            lost = [path for path in changed if not self._is_put_back(path, before[path])]
+            if not lost:
+                raise
+            known = error if isinstance(error, PhoenixError) else from_os(error)
+            raise known.with_context(f"Could not be put back: {', '.join(lost)}") from error
+
+    def _is_put_back(self, path: str, text: str | None) -> bool:
+        # On a full disk nothing can be written again that is as it was.
+        with contextlib.suppress(OSError):
+            if self._text(path) != text:
+                self._write(path, text)
+            return True
+        return False
+
+    def _text(self, path: str) -> str | None:
+        return self._tree.text(path) if self._tree.exists(path) else None
 
     def _repository(self, url: str) -> dict[str, str | None]:
         key = self._key(url)
@@ -178,12 +192,8 @@ class CudaRepository:
         place = self._tree.resolve(path)
         if text is None:
             place.unlink(missing_ok=True)
-            return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".{place.name}.part")
-        part.write_text(text)
-        part.chmod(0o644)
-        part.replace(place)
+        else:
+            replace(place, text)
 
 
 def _checked(url: str) -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import re
 import tempfile
 import typing as t
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, about
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._files import replace
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Runner
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run as run_command
 
@@ -204,7 +204,7 @@ class DockerConfig:
 
     def _check(self, text: str) -> None:
         """Ask dockerd itself, where there is one, before its file is replaced."""
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        with about(tempfile.gettempdir()), tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             file.write(text)
             file.flush()
             done = self.runner(["dockerd", "--validate", f"--config-file={file.name}"], timeout=30)
@@ -217,12 +217,4 @@ class DockerConfig:
 
     def _write(self, path: str, text: str) -> None:
         target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
-        partial = target.with_name(f".{target.name}.phoenix")
-        with partial.open("w") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        replace(target, text, mode=target.stat().st_mode & 0o777 if target.exists() else 0o644)

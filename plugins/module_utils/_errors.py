@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import typing as t
+from collections.abc import Callable, Iterator
 
 
 class Code(enum.IntEnum):
@@ -52,3 +54,32 @@ class PhoenixError(Exception):
 def invalid(key: str, value: object, problem: str, remedy: str) -> PhoenixError:
     """An argument that cannot be right: names the key, the value and the remedy."""
     return PhoenixError(f"{key}: {value!r} {problem}", remedy=remedy, code=Code.INPUT)
+
+
+@contextlib.contextmanager
+def about(path: object) -> Iterator[None]:
+    """A full disk is met by a write, and an error of a write does not say to which file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def from_os(error: OSError) -> PhoenixError:
+    """What the operating system refused."""
+    return PhoenixError(
+        f"{error.filename or 'a file'}: {error.strerror or error}",
+        remedy="Run as root (become: true), and see that the file system is writable and not full.",
+    )
+
+
+@contextlib.contextmanager
+def reporting(fail_json: Callable[..., t.NoReturn]) -> Iterator[None]:
+    """Around what a module does: a failure is a result with a reason and a remedy, and never a traceback."""
+    try:
+        yield
+    except PhoenixError as error:
+        fail_json(**error.as_result())
+    except OSError as error:
+        fail_json(**from_os(error).as_result())

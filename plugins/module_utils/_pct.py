@@ -19,7 +19,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation impor
     Creation,
     CreationNotes,
 )
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, about
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import (
     Guest,
     Interrupted,
@@ -85,7 +85,7 @@ class Pct(Inside):
         ssh_public_keys: Sequence[str] = (),
         timeout: float,
     ) -> Sequence[str]:
-        with tempfile.NamedTemporaryFile("w", prefix="ssh-public-keys-") as file:
+        with about(tempfile.gettempdir()), tempfile.NamedTemporaryFile("w", prefix="ssh-public-keys-") as file:
             file.writelines(f"{key}\n" for key in ssh_public_keys)
             file.flush()
             flags = _flags({**options, "ssh-public-keys": file.name} if ssh_public_keys else options)

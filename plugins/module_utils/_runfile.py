@@ -21,7 +21,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._download impor
     Checksum,
     checksum_from,
 )
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError, from_os, invalid
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import check_timeout
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia import Identity, expected_identity
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_actions import Actions
@@ -118,10 +118,7 @@ class Runfile:
             check_extra_args(self._request.extra_args)
             return self._cached(source) if self._request.state == "cached" else self._installed(source)
         except OSError as error:
-            raise PhoenixError(
-                f"{error.filename or 'a file'}: {error.strerror or error}",
-                remedy="Run as root (become: true), and see that the file system is writable and not full.",
-            ) from error
+            raise from_os(error) from error
 
     def _source(self) -> Source:
         request = self._request

@@ -119,7 +119,7 @@ remedy:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._application import Application, ApplicationCheck
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 
 
 def main() -> None:
@@ -136,10 +136,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     expected = {name: value for name, value in module.params.items() if name != "secrets"}
-    try:
+    with reporting(module.fail_json):
         result = ApplicationCheck(Application(**expected)).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(**result)
 
 

@@ -105,7 +105,7 @@ remedy:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._package_groups import Group, PackageGroups
 
 
@@ -125,7 +125,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     parameters = module.params
-    try:
+    with reporting(module.fail_json):
         result = PackageGroups(
             parameters["present"],
             [Group.of(each) for each in parameters["held"]],
@@ -134,8 +134,6 @@ def main() -> None:
             check_mode=module.check_mode,
             warn=module.warn,
         ).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(**result)
 
 

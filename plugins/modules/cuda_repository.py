@@ -86,7 +86,7 @@ remedy:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._cuda_repository import manager
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 
 
 def main() -> None:
@@ -98,10 +98,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with reporting(module.fail_json):
         result = manager(module.params, check_mode=module.check_mode).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(**result)
 
 

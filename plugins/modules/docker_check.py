@@ -105,7 +105,7 @@ remedy:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker_check import DockerCheck
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError, reporting
 
 
 def main() -> None:
@@ -118,14 +118,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     result = {}
-    try:
-        check = DockerCheck(nvidia=module.params["nvidia"], image=module.params["image"], gpus=module.params["gpus"])
-        result = check.read_if_installed() if module.check_mode else check.run()
-    except PhoenixError as error:
-        if not module.check_mode:
-            module.fail_json(**error.as_result())
-        # The real run may be what corrects it.
-        module.warn(str(error))
+    with reporting(module.fail_json):
+        try:
+            given = module.params
+            check = DockerCheck(nvidia=given["nvidia"], image=given["image"], gpus=given["gpus"])
+            result = check.read_if_installed() if module.check_mode else check.run()
+        except PhoenixError as error:
+            if not module.check_mode:
+                raise
+            # The real run may be what corrects it.
+            module.warn(str(error))
     module.exit_json(changed=False, **result)
 
 

@@ -79,7 +79,7 @@ remedy:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker_config import DockerConfig
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 
 
 def main() -> None:
@@ -91,10 +91,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     parameters = module.params
-    try:
+    with reporting(module.fail_json):
         result = DockerConfig(parameters["settings"], nvidia=parameters["nvidia"], check_mode=module.check_mode).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(**result)
 
 

@@ -112,7 +112,7 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_files import load
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._inventory import inventory
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._inventory_files import apply, compare
@@ -125,14 +125,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     lxc_configs, hypervisor_config, schemas, destination = (Path(module.params[name]) for name in paths)
-    try:
+    with reporting(module.fail_json):
         fleet, warnings = load(lxc_configs, hypervisor_config, schemas)
         sources = [os.path.relpath(path, destination) for path in (lxc_configs, hypervisor_config)]
         changes = compare(destination, inventory(fleet, sources))
         if not module.check_mode:
             apply(changes)
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     for problem in warnings:
         module.warn(str(problem))
     module.exit_json(**changes.result(), diff=changes.diff())

@@ -104,7 +104,7 @@ remedy:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_preflight import Needs, check
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 
@@ -125,10 +125,8 @@ def main() -> None:
         argument_spec={"containers": {"type": "list", "elements": "dict", "required": True, "options": CONTAINER}},
         supports_check_mode=True,
     )
-    try:
+    with reporting(module.fail_json):
         result = check(Node(), [Needs(**container) for container in module.params["containers"]])
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(**result)
 
 

@@ -64,7 +64,7 @@ remedy:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guest_ready import GuestReady
 
 
@@ -76,10 +76,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with reporting(module.fail_json):
         state = GuestReady(timeout=module.params["timeout"], hosts=tuple(module.params["hosts"])).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(changed=False, system_state=state)
 
 

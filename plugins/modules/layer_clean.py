@@ -73,7 +73,7 @@ remedy:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._layer_clean import Clean, summary
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run
 
@@ -83,10 +83,8 @@ def main() -> None:
         argument_spec={"images": {"type": "list", "elements": "str", "default": []}},
         supports_check_mode=True,
     )
-    try:
+    with reporting(module.fail_json):
         removed = Clean(Path("/"), run, images=module.params["images"]).run(check_mode=module.check_mode)
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     diff = {"before": summary(removed), "after": ""}
     module.exit_json(changed=bool(removed), removed=removed, diff=diff)
 

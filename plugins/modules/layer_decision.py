@@ -122,7 +122,7 @@ import dataclasses
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._decision import Parent, check_parent, decide
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import check_ctid, check_snapshot_name
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 
@@ -161,10 +161,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with reporting(module.fail_json):
         module.exit_json(**run(module, Node()))
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
 
 
 if __name__ == "__main__":

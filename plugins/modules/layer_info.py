@@ -109,7 +109,7 @@ remedy:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._overview import overview
 
@@ -119,10 +119,8 @@ def main() -> None:
         argument_spec={"ctids": {"type": "list", "elements": "int"}},
         supports_check_mode=True,
     )
-    try:
+    with reporting(module.fail_json):
         result = overview(Node(), module.params["ctids"])
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(changed=False, **result)
 
 

@@ -317,7 +317,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._arguments import API_ARGUMENTS, CONTAINER_ARGUMENTS
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._backend import choose
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._container import Container
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 
 
 def main() -> None:
@@ -326,11 +326,9 @@ def main() -> None:
         mutually_exclusive=[("ostemplate", "clone")],
         supports_check_mode=True,
     )
-    try:
+    with reporting(module.fail_json):
         guests, node = choose(module.params)
         result = Container(guests, module.params, node=node, check_mode=module.check_mode).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

@@ -132,7 +132,7 @@ remedy:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._container_firewall import ContainerFirewall
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 
 
@@ -168,10 +168,8 @@ def main() -> None:
         rules=parameters["rules"],
         check_mode=module.check_mode,
     )
-    try:
+    with reporting(module.fail_json):
         result = firewall.run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

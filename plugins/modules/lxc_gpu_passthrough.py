@@ -181,7 +181,7 @@ rules:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._passthrough import Passthrough, Request
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct import Pct
@@ -201,10 +201,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     node = Node()
-    try:
+    with reporting(module.fail_json):
         result = Passthrough(node, Pct(node), Request(**module.params), check_mode=module.check_mode).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(**result)
 
 

@@ -164,7 +164,7 @@ remedy:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._arguments import API_ARGUMENTS
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._backend import choose
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._snapshots import Request, Snapshots
 
 ARGUMENTS = {
@@ -182,11 +182,9 @@ ARGUMENTS = {
 def main() -> None:
     module = AnsibleModule(argument_spec={**ARGUMENTS, **API_ARGUMENTS}, supports_check_mode=True)
     request = Request(**{name: module.params[name] for name in ARGUMENTS})
-    try:
+    with reporting(module.fail_json):
         guests, _node = choose(module.params)
         result = Snapshots(guests, request, check_mode=module.check_mode).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(**result)
 
 

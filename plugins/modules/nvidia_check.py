@@ -100,7 +100,7 @@ remedy:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_proof import Proof, Request
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run
@@ -119,10 +119,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     node = Node()
-    try:
+    with reporting(module.fail_json):
         result = Proof(Request(**module.params), node, run, node.clock).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(**result)
 
 

@@ -107,7 +107,7 @@ remedy:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_node import NodeCheck, Request
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run
@@ -123,10 +123,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with reporting(module.fail_json):
         result = NodeCheck(Request(**module.params), Node(), run).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

@@ -193,7 +193,7 @@ remedy:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._download import DEFAULT_DIRECTORY
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pct import Pct
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._runfile import Request, Runfile
@@ -219,10 +219,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     node = Node()
-    try:
+    with reporting(module.fail_json):
         result = Runfile(Request(**module.params), node, Pct(node), check_mode=module.check_mode).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

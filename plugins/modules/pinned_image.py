@@ -124,7 +124,7 @@ import datetime as dt
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker import Docker
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pinned_image import PinnedImage, Request
 
 
@@ -139,10 +139,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     now = dt.datetime.now(dt.UTC)
-    try:
+    with reporting(module.fail_json):
         result = PinnedImage(Request(**module.params), Docker(), check_mode=module.check_mode, now=now).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

@@ -127,7 +127,7 @@ remedy:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_api import Server
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_server import InUnit, as_json, wait_ready
@@ -152,7 +152,7 @@ def main() -> None:
     key = given["api_key"] or ""
     unit = InUnit(given["unit"])
     server = Server(given["port"], given["model"], given["kind"], given["host"], key, given["request_timeout"])
-    try:
+    with reporting(module.fail_json):
         if module.check_mode and not unit.state().alive:
             module.exit_json(changed=False, skipped_reason=f"{unit.name} does not run yet.")
         ready = wait_ready(
@@ -163,8 +163,6 @@ def main() -> None:
             max_model_len=given["max_model_len"],
             secrets=[key],
         )
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     module.exit_json(changed=False, skipped_reason=None, seconds=ready.seconds, answer=as_json(ready.answer))
 
 

@@ -163,7 +163,7 @@ remedy:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import reporting
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_trial import Request, Trial
 
 
@@ -221,10 +221,8 @@ def main() -> None:
     )
     if module.check_mode:
         module.exit_json(changed=False, skipped_reason="Nothing is started in check mode.")
-    try:
+    with reporting(module.fail_json):
         result = Trial(request_of(module.params)).run()
-    except PhoenixError as error:
-        module.fail_json(**error.as_result())
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
+import resource
 import shlex
 import stat
 import typing as t
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._node import Node
@@ -53,6 +55,17 @@ lxc.mount.entry: /dev/nvidiactl dev/nvidiactl none bind,optional,create=file
 """
 
 _UNIX_HEADER = "Num       RefCount Protocol Flags    Type St Inode Path\n"
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can be written to, as on a full disk: it is made, and the first byte fails without the file's name."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 class FakeClock(Clock):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._creation import DIRECTORY, Creation, CreationNotes
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
+from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import full_disk
 
 
 @pytest.fixture
@@ -59,6 +60,18 @@ def test_the_process_that_inherits_the_descriptor_is_still_at_it(notes: Creation
     assert notes.abandoned(200) is None
     child.communicate(b"")
     assert notes.abandoned(200) == Creation(200, 100)
+
+
+def test_a_full_disk_leaves_no_note_and_names_it(notes: CreationNotes, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File too large") as caught, full_disk(), notes.begun(Creation(200, 100)):
+        pytest.fail("begun without a note")
+    assert caught.value.filename == str(tmp_path / DIRECTORY / "200.json")
+    assert not notes.is_begun(200)
+    with notes.begun(Creation(200, 100)):
+        pass
+    with pytest.raises(OSError, match="File too large") as caught, full_disk():
+        notes.condemn(Creation(200, 100))
+    assert caught.value.filename == str(tmp_path / DIRECTORY / "200.json")
 
 
 def test_two_runs_cannot_create_the_same_container(notes: CreationNotes) -> None:

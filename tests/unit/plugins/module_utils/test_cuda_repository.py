@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shutil
 import typing as t
 from pathlib import Path
 
@@ -22,9 +23,16 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._cuda_repositor
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._nvidia_rules import clashing_packages
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._tree import Tree
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.nvidia_world import write
-from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import FakeClock, FakeRunner, failed
+from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import (
+    Call,
+    FakeClock,
+    FakeRunner,
+    failed,
+    full_disk,
+)
 
 URL = "https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/"
 ARMOUR = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQINBF\n-----END PGP PUBLIC KEY BLOCK-----\n"
@@ -112,6 +120,36 @@ def test_a_repository_that_apt_cannot_read_leaves_everything_as_it_was(tmp_path:
         run(tmp_path, Server(), FakeRunner({UPDATE: failed("E: nothing there", 100)}))
     assert text(tmp_path, "etc/apt/sources.list.d/cuda.list") == before
     assert not (tmp_path / SOURCE.lstrip("/")).exists()
+
+
+def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    cuda = write(tmp_path, "etc/apt/sources.list.d/cuda.list", f"deb {URL} /\n")
+    with pytest.raises(OSError, match="File too large") as caught, full_disk():
+        run(tmp_path, Server())
+    assert caught.value.filename == str(tmp_path / PINS.lstrip("/"))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [cuda]
+
+
+def test_what_was_written_before_a_file_that_cannot_be_is_taken_back(tmp_path: Path) -> None:
+    (tmp_path / SOURCE.lstrip("/")).mkdir(parents=True)
+    with pytest.raises(OSError, match="Is a directory"):
+        run(tmp_path, Server())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_cannot_be_put_back_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "etc/apt/sources.list.d"
+    write(tmp_path, "etc/apt/sources.list.d/cuda.list", f"deb {URL} /\n")
+
+    def replaced(_call: Call) -> Completed:
+        shutil.rmtree(folder)
+        folder.write_text("")
+        return failed("E: nothing there", 100)
+
+    with pytest.raises(
+        PhoenixError, match=r"nothing there.*\. Could not be put back: /etc/apt/sources.list.d/cuda.list\."
+    ):
+        run(tmp_path, Server(), FakeRunner({UPDATE: replaced}))
 
 
 def test_no_key(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -18,7 +19,12 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker_config 
     with_nvidia,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
-from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import Call, FakeRunner, failed
+from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import (
+    Call,
+    FakeRunner,
+    failed,
+    full_disk,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -232,6 +238,17 @@ def test_an_unprivileged_container(container: Container) -> None:
     again = container.run()
     assert (again["changed"], again["restart_required"]) == (True, False)
     assert "\nno-cgroups = false\n" in container.text("etc/nvidia-container-runtime/config.toml")
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(container: Container) -> None:
+    place = container.file("etc/docker/daemon.json", '{"debug": false}')
+    place.chmod(0o600)
+    with pytest.raises(OSError, match="File too large") as caught, full_disk():
+        container.run({"debug": True}, nvidia=False)
+    assert caught.value.filename == tempfile.gettempdir()
+    assert place.read_text() == '{"debug": false}'
+    container.run({"debug": True}, nvidia=False)
+    assert place.stat().st_mode & 0o777 == 0o600
 
 
 def test_dockerd_has_the_last_word(container: Container) -> None:

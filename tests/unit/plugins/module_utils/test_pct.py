@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.supp
     FakeNode,
     FakeRunner,
     failed,
+    full_disk,
     ok,
 )
 
@@ -290,6 +292,13 @@ def test_a_refused_parameter_is_named_with_its_text(fake: FakeNode, stderr: str,
     error = error_of(lambda: Pct(fake.node, runner).set(103, {"memory": "12"}, timeout=5))
     assert (error.reason, error.code) == (reason, Code.INPUT)
     assert error.remedy == "Correct that option. This command changed nothing."
+
+
+def test_a_full_disk_names_where_the_keys_should_be(fake: FakeNode, runner: FakePct, pct: Pct) -> None:
+    with pytest.raises(OSError, match="File too large") as caught, full_disk():
+        pct.create(299, TEMPLATE, {}, ssh_public_keys=["ssh-ed25519 AAAA x"], timeout=5)
+    assert caught.value.filename == tempfile.gettempdir()
+    assert runner.calls == []
 
 
 # Locks
