@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker import Docker, environment, last_line
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._image_archive import identities
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._image_space import check_space, free_bytes
 
 _REFERENCE = re.compile(
@@ -78,6 +79,15 @@ class Reference:
         """The repository as Docker lists it."""
         return re.sub(r"^(?:index\.)?docker\.io/(?:library/)?", "", self.repository)
 
+    @property
+    def tagged(self) -> str:
+        """Its tag as Docker lists it, empty when only the digest is named."""
+        return f"{self.short}:{self.tag}" if self.tag else ""
+
+    @property
+    def exact(self) -> str:
+        return f"{self.repository}@{self.digest}" if self.digest else ""
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -119,16 +129,20 @@ class PinnedImage:
         reference = Reference.parse(wanted)
         if record.get("reference") != str(reference):
             record = {}
-        pinned = self._pin(reference, record)
-        result = {"changed": False, "reference": str(reference), "image": pinned, "warnings": self._warnings(reference)}
+        result = {
+            "changed": False,
+            "reference": str(reference),
+            "image": self._pin(reference, record),
+            "warnings": self._warnings(reference),
+        }
         if problem := self._docker.problem():
             if not self._check_mode:
                 self._docker.check()
             return {**result, "changed": True, "warnings": [f"{problem}: nothing is known of images yet"]}
-        found = self._docker.image(pinned or str(reference))
+        name, found = self._first(self._names(reference, record))
         if found and record.get("id") not in (None, found["Id"]):
             raise PhoenixError(
-                f"{pinned} is {found['Id']} here, and {record['id']} was recorded",
+                f"{name} is {found['Id']} here, and {record['id']} was recorded",
                 remedy=f"Load the recorded image again, or remove {self._path} to accept this one.",
                 code=Code.VERIFICATION,
             )
@@ -136,8 +150,8 @@ class PinnedImage:
             result["changed"] = True
             if self._check_mode:
                 return result
-            found = self._fetch(reference, pinned)
-        return self._recorded(result, reference, record, found)
+            name, found = self._fetch(reference, record)
+        return self._recorded(result, reference, record, name, found)
 
     def _warnings(self, reference: Reference) -> list[str]:
         if not self._request.image or reference.digest or reference.tag not in MOVING:
@@ -147,29 +161,42 @@ class PinnedImage:
         ]
 
     def _pin(self, reference: Reference, record: t.Mapping[str, str]) -> str:
-        """What is meant exactly, empty when the tag has never been resolved."""
-        if reference.digest:
-            return f"{reference.repository}@{reference.digest}"
+        """What is meant exactly, empty when that is not known before it has been fetched."""
+        if reference.digest and not self._request.archive:
+            return reference.exact
         return record.get("image", "")
 
-    def _fetch(self, reference: Reference, pinned: str) -> dict[str, t.Any]:
+    def _names(self, reference: Reference, record: t.Mapping[str, str]) -> list[str]:
+        # What was loaded has no digest of a registry, so a record of ours says under which name it is there.
+        known = [name for name in (record.get("image", ""), reference.exact) if name]
+        return known or [str(reference)]
+
+    def _first(self, names: t.Iterable[str], ids: t.Container[str] = ()) -> tuple[str, dict[str, t.Any] | None]:
+        """The first of the names under which an image is there, one of the ids where some are given."""
+        for name in names:
+            found = self._docker.image(name)
+            if found and (not ids or found["Id"] in ids):
+                return name, found
+        return "", None
+
+    def _fetch(self, reference: Reference, record: t.Mapping[str, str]) -> tuple[str, dict[str, t.Any]]:
         if self._request.archive:
-            name = f"{reference.short}:{reference.tag}" if reference.tag else str(reference)
-            return self._load(self._request.archive, name)
-        wanted = pinned or str(reference)
+            return self._load(self._request.archive, reference)
+        wanted = reference.exact or record.get("image", "") or str(reference)
         check_space(self._docker, wanted, reference.repository, self._free)
         done = self._docker.call("pull", "--quiet", wanted, timeout=self._request.timeout)
         if not done.ok:
             raise _pull_failure(wanted, last_line(done))
-        return self._present(wanted, "docker pull")
+        return wanted, self._present(wanted, "docker pull")
 
-    def _load(self, archive: str, name: str) -> dict[str, t.Any]:
+    def _load(self, archive: str, reference: Reference) -> tuple[str, dict[str, t.Any]]:
         if not Path(archive).is_file():
             raise PhoenixError(
                 f"archive: {archive} is not in this container",
                 remedy="Bring it there, for example with `pct push`, or mount its directory.",
                 code=Code.INPUT,
             )
+        proven = self._proven(archive, reference) if reference.digest else frozenset()
         done = self._docker.call("load", "--quiet", "--input", archive, timeout=self._request.timeout)
         if not done.ok:
             raise PhoenixError(
@@ -177,15 +204,29 @@ class PinnedImage:
                 remedy="Make it again with `docker save`, and look at the disk's free space.",
                 code=Code.VERIFICATION,
             )
-        found = self._docker.image(name)
+        names = [name for name in (reference.exact, reference.tagged, *sorted(proven)) if name]
+        name, found = self._first(names, proven)
         if not found:
             loaded = ", ".join(re.findall(r"Loaded image(?: ID)?: (\S+)", done.stdout)) or "nothing"
+            wanted = str(reference) if reference.digest else reference.tagged
             raise PhoenixError(
-                f"archive: {archive} has {loaded}, not {name}",
-                remedy=f"Save the right one with `docker save --output FILE {name}`, or correct the image's name.",
+                f"archive: {archive} has {loaded}, not {wanted}",
+                remedy=f"Save the right one with `docker save --output FILE {wanted}`, or correct the image's name.",
                 code=Code.INPUT,
             )
-        return found
+        return name, found
+
+    def _proven(self, archive: str, reference: Reference) -> frozenset[str]:
+        """The ids that the image of the digest may have. A tag in an archive may belong to any image."""
+        ids = identities(Path(archive), reference.digest)
+        if not ids:
+            raise PhoenixError(
+                f"archive: {archive} does not prove that it has {reference}: no such manifest is in it",
+                remedy="Save it with a Docker that keeps its images in containerd, as Docker 29 does. Or leave the "
+                "digest out, and the image is pinned to its own identity.",
+                code=Code.INPUT,
+            )
+        return ids
 
     def _present(self, wanted: str, by: str) -> dict[str, t.Any]:
         found = self._docker.image(wanted)
@@ -194,15 +235,21 @@ class PinnedImage:
         return found
 
     def _recorded(
-        self, result: dict[str, t.Any], reference: Reference, old: t.Mapping[str, str], found: t.Mapping[str, t.Any]
+        self,
+        result: dict[str, t.Any],
+        reference: Reference,
+        old: t.Mapping[str, str],
+        name: str,
+        found: t.Mapping[str, t.Any],
     ) -> dict[str, t.Any]:
         variables = environment(found)
-        digest = _digest(reference, found.get("RepoDigests") or ())
+        listed = _listed(reference, found.get("RepoDigests") or ())
+        # An image out of an archive has no digest of a registry: it is what its name or its own identity says.
+        own = name if reference.digest else reference.tagged
         new = {
             "reference": str(reference),
-            # An image out of an archive has no digest of a registry: its own identity says what it is.
-            "image": f"{reference.repository}@{digest}" if digest else f"{reference.short}:{reference.tag}",
-            "digest": digest,
+            "image": f"{reference.repository}@{listed}" if listed else own,
+            "digest": reference.digest or listed,
             "id": found["Id"],
             "cuda": variables.get("CUDA_VERSION", ""),
             "resolved": old.get("resolved") or self._now.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -230,13 +277,11 @@ class PinnedImage:
         os.replace(new, self._path)
 
 
-def _digest(reference: Reference, listed: t.Sequence[str]) -> str:
-    """The digest under which the image's own repository has it."""
-    if reference.digest:
-        return reference.digest
+def _listed(reference: Reference, listed: t.Sequence[str]) -> str:
+    """The digest under which the image's own repository has it, the one that is asked for where one is."""
     for text in listed:
         repository, _at, digest = text.partition("@")
-        if Reference(repository).short == reference.short:
+        if Reference(repository).short == reference.short and reference.digest in ("", digest):
             return digest
     return ""
 

@@ -47,7 +47,10 @@ options:
     description:
       - A file made by C(docker save), on the machine that the module runs on. It is loaded when the image is not there,
         and no registry is asked.
-      - An image out of an archive is pinned to its own identity, for it has no digest of a registry.
+      - An image out of an archive is pinned to its own identity, for where Docker does not keep images in containerd it
+        has no digest of a registry.
+      - Where O(image) has a digest, the archive has to have the manifest of that digest, or it is not loaded. What
+        C(docker save) writes has it where Docker keeps its images in containerd, as Docker 29 does.
     type: path
   record:
     description: Where the image is recorded.
@@ -84,12 +87,12 @@ reference:
   returned: success
   sample: vllm/vllm-openai:latest
 image:
-  description: The image to run. Empty in check mode when the tag was never resolved.
+  description: The image to run. Empty in check mode when the tag was never resolved, or the archive never loaded.
   type: str
   returned: success
   sample: vllm/vllm-openai@sha256:908a76fb243e61c3cfc9d9d369c23ded3a4f40b6bd8e0c8f611aa9a4ec9767d2
 digest:
-  description: Its digest in the registry. Empty when it comes from an archive.
+  description: Its digest in the registry. Empty when it comes from an archive, and none was asked for.
   type: str
   returned: when the image is there
 id:

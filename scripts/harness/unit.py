@@ -31,6 +31,7 @@ PURE = (
     "_fleet_view",
     "_gpu",
     "_guests",
+    "_image_archive",
     "_image_space",
     "_inventory",
     "_layer_clean",

@@ -184,6 +184,7 @@ def test_a_token_opens_a_gated_model_and_never_shows(box: Box) -> None:
 def test_without_a_network(box: Box) -> None:
     """An image from an archive, and a model from a directory."""
     script = "from pathlib import Path; from vllm.models import write_folder; write_folder(Path('/models/tiny'))"
+    digest = json.loads(box.run(f"cat {RECORD}"))["digest"]
     box.run(f'docker run --rm --entrypoint python3 --volume /models:/models {LATEST} -c "{script}"')
     box.run(
         f"docker save --output /root/vllm.tar {LATEST}; docker rmi -f $(docker images -q vllm/vllm-openai); rm {RECORD}"
@@ -194,7 +195,11 @@ def test_without_a_network(box: Box) -> None:
         assert "The registry is not reached" in box.refused("vllm_verify", **offline)
         missing = box.refused("vllm_verify", vllm_verify_image_archive="/root/none.tar", **offline)
         assert missing.startswith("archive: /root/none.tar is not in this container. Bring it there")
-        played = box.converged("vllm_verify", vllm_verify_image_archive="/root/vllm.tar", **offline)
+        archive = {"vllm_verify_image_archive": "/root/vllm.tar"}
+        # Docker without containerd makes a manifest of its own when it saves.
+        unproven = box.refused("vllm_verify", vllm_verify_image=f"{LATEST}@{digest}", **archive, **offline)
+        assert unproven.startswith(f"archive: /root/vllm.tar does not prove that it has {LATEST}@{digest}: ")
+        played = box.converged("vllm_verify", **archive, **offline)
         assert played.changes == ["Have the image of vLLM"]
         assert box.converged("vllm_verify", **offline).changes == []
     finally:

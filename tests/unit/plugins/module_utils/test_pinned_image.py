@@ -15,10 +15,18 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._pinned_image import PinnedImage, Reference, Request
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Completed
+from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.archives import Archive
 
 NOW = dt.datetime(2026, 11, 20, 14, 5, tzinfo=dt.UTC)
 OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 NAME = "vllm/vllm-openai"
+
+
+class Saved(t.NamedTuple):
+    """An image in an archive."""
+
+    digest: str
+    config: str
 
 
 class Registry:
@@ -28,6 +36,9 @@ class Registry:
         self.tags = tags
         self.here: dict[str, str] = {}
         self.archive: dict[str, str] = {}
+        # The ids of images out of an archive, by name, and whether they keep their digest, as with containerd.
+        self.ids: dict[str, str] = {}
+        self.keeps_digests = False
         self.commands: list[str] = []
         self.down = False
         self.refusal = "manifest unknown"
@@ -50,6 +61,9 @@ class Registry:
             if not self.archive:
                 return Completed(tuple(argv), 1, "", "unexpected EOF")
             self.here |= self.archive
+            self.here |= {self.ids[name]: digest for name, digest in self.archive.items() if name in self.ids}
+            if self.keeps_digests:
+                self.here |= {f"{NAME}@{digest}": digest for digest in self.archive.values()}
             return Completed(tuple(argv), 0, "".join(f"Loaded image: {name}\n" for name in self.archive))
         wanted = words[-1]
         name, at, digest = wanted.partition("@")
@@ -69,9 +83,10 @@ class Registry:
         digest = self.here.get(name)
         if digest is None:
             return Completed(tuple(argv), 1, "[]", "No such image")
-        loaded = name in self.archive
+        loaded = digest in self.archive.values() and not self.keeps_digests
+        known = {self.archive[loaded]: own for loaded, own in self.ids.items() if loaded in self.archive}
         image = {
-            "Id": digest.replace("sha256:", "sha256:id"),
+            "Id": known.get(digest, digest.replace("sha256:", "sha256:id")),
             "RepoDigests": [] if loaded else [f"other/name@{OLD}", f"{NAME}@{digest}"],
             "Config": {"Env": ["PATH=/bin", "CUDA_VERSION=13.0.2"]},
         }
@@ -126,6 +141,13 @@ def test_another_tag_is_resolved_anew(bench: Bench) -> None:
     assert json.loads(bench.record.read_text())["reference"] == f"{NAME}:v2"
 
 
+def test_what_the_tag_means_by_now_is_not_taken_for_what_was_recorded(bench: Bench) -> None:
+    bench.run()
+    bench.registry.here = {f"{NAME}:latest": NEW}
+    assert bench.run()["image"] == f"{NAME}@{OLD}"
+    assert bench.registry.commands[1:] == [f"pull --quiet {NAME}@{OLD}"]
+
+
 def test_without_an_image_it_is_the_recorded_one(bench: Bench) -> None:
     bench.run()
     found = bench.run(None)
@@ -175,6 +197,80 @@ def test_a_bad_archive_is_named(bench: Bench) -> None:
     assert "cannot be loaded: unexpected EOF" in str(bench.refused(archive=True))
     bench.registry.archive = {"other:1": NEW}
     assert f"has other:1, not {NAME}:latest." in str(bench.refused(archive=True))
+
+
+@pytest.fixture
+def saved(bench: Bench) -> Saved:
+    """An archive that has one image, under a tag, and its manifest."""
+    archive = Archive()
+    digest, config = archive.image("one")
+    archive.write(bench.archive)
+    bench.registry.archive, bench.registry.ids = {f"{NAME}:v1": digest}, {f"{NAME}:v1": config}
+    return Saved(digest, config)
+
+
+def test_a_digest_out_of_an_archive_is_proven_and_found_again(bench: Bench, saved: Saved) -> None:
+    wanted = f"{NAME}:v1@{saved.digest}"
+    predicted = bench.run(wanted, archive=True, check_mode=True)
+    # Under which name it is going to be there depends on where Docker keeps images.
+    assert (predicted["changed"], predicted["image"], bench.registry.commands) == (True, "", [])
+    first = bench.run(wanted, archive=True)
+    assert (first["changed"], first["image"]) == (True, f"{NAME}:v1")
+    assert (first["digest"], first["id"]) == (saved.digest, saved.config)
+    # The second run, a check, what verifies without the archive, and a clone that names nothing.
+    for options in ({"archive": True}, {"archive": True, "check_mode": True}, {"check_mode": True}):
+        assert bench.run(wanted, **options) == {**first, "changed": False}
+    assert bench.run(None) == {**first, "changed": False}
+    assert bench.registry.commands == [f"load --quiet --input {bench.archive}"]
+
+
+def test_where_docker_keeps_the_digest_it_is_the_name(bench: Bench, saved: Saved) -> None:
+    bench.registry.keeps_digests = True
+    bench.registry.ids = {f"{NAME}:v1": saved.digest}
+    found = bench.run(f"{NAME}:v1@{saved.digest}", archive=True)
+    assert (found["image"], found["digest"], found["id"]) == (f"{NAME}@{saved.digest}", saved.digest, saved.digest)
+    assert bench.run(f"{NAME}:v1@{saved.digest}", archive=True)["changed"] is False
+
+
+def test_without_a_tag_its_own_identity_is_the_name(bench: Bench, saved: Saved) -> None:
+    found = bench.run(f"{NAME}@{saved.digest}", archive=True)
+    assert (found["image"], found["digest"]) == (saved.config, saved.digest)
+    assert bench.run(f"{NAME}@{saved.digest}", archive=True)["changed"] is False
+
+
+def test_an_archive_that_does_not_prove_the_digest_is_not_loaded(bench: Bench, saved: Saved) -> None:
+    error = bench.refused(f"{NAME}:v1@{OLD}", archive=True)
+    assert (
+        error.reason
+        == f"archive: {bench.archive} does not prove that it has {NAME}:v1@{OLD}: no such manifest is in it"
+    )
+    assert error.code == Code.INPUT
+    assert (bench.registry.commands, bench.record.exists()) == ([], False)
+
+
+def test_another_image_under_the_tag_is_not_taken(bench: Bench, saved: Saved) -> None:
+    bench.registry.ids = {f"{NAME}:v1": NEW}
+    error = bench.refused(f"{NAME}:v1@{saved.digest}", archive=True)
+    assert error.reason == f"archive: {bench.archive} has {NAME}:v1, not {NAME}:v1@{saved.digest}"
+    assert (error.code, bench.record.exists()) == (Code.INPUT, False)
+
+
+def test_a_tag_that_was_moved_since_is_noticed(bench: Bench, saved: Saved) -> None:
+    bench.run(f"{NAME}:v1@{saved.digest}", archive=True)
+    bench.registry.here[f"{NAME}:v1"] = OLD
+    error = bench.refused(f"{NAME}:v1@{saved.digest}", archive=True)
+    assert error.reason == f"{NAME}:v1 is {OLD.replace(':', ':id')} here, and {saved.config} was recorded"
+
+
+def test_what_is_lost_is_pulled_by_its_digest_where_there_is_no_archive(bench: Bench, saved: Saved) -> None:
+    bench.run(f"{NAME}:v1@{saved.digest}", archive=True)
+    bench.registry.here.clear()
+    bench.registry.archive = {}
+    wanted = f"{NAME}@{saved.digest}"
+    assert bench.run(f"{NAME}:v1@{saved.digest}", check_mode=True)["image"] == wanted
+    found = bench.run(f"{NAME}:v1@{saved.digest}")
+    assert (found["changed"], found["image"]) == (True, wanted)
+    assert bench.registry.commands[1:] == [f"pull --quiet {wanted}"]
 
 
 def test_half_a_record_is_none(bench: Bench) -> None:
