@@ -47,7 +47,7 @@ _PULL_PROBLEMS = (
     (
         r"no space left on device",
         "The container's disk is full",
-        "Make its root file system larger; vLLM's image needs about 30 GB while it is unpacked.",
+        "Make its root file system larger; vLLM's image needs more than 40 GB while it is unpacked.",
     ),
     (
         r"no such host|dial tcp|i/o timeout|deadline exceeded|connection refused|TLS handshake|unreachable|EOF",

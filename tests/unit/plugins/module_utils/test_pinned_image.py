@@ -301,10 +301,10 @@ def test_a_failed_pull_is_named(bench: Bench, said: str, reason: str) -> None:
 def test_an_image_without_room_is_not_pulled(bench: Bench) -> None:
     """Failure 7 of the field."""
     bench.registry.size = 9 << 30
-    bench.free = (18 << 30) - 1
+    bench.free = (36 << 30) - 1
     error = bench.refused(f"{NAME}:one")
     assert error.reason == (
-        f"{NAME}:one needs at least 18.0 GiB to be downloaded and unpacked, but /var/lib/docker has 17.9 GiB free"
+        f"{NAME}:one needs at least 36.0 GiB to be downloaded and unpacked, but /var/lib/docker has 35.9 GiB free"
     )
     assert error.code == Code.VERIFICATION
     assert (bench.registry.commands, bench.record.exists()) == ([], False)
