@@ -53,6 +53,14 @@ def test_what_somebody_wrote_into_daemon_json_is_still_there(inside, ctid) -> No
     assert "somebody=else" in inside(ctid).check_output("docker info --format '{{.Labels}}'")
 
 
+@BOTH
+def test_the_logs_of_its_containers_do_not_grow_without_end(inside, ctid) -> None:
+    made = inside(ctid).check_output("docker create hello-world 2>/dev/null")
+    config = json.loads(inside(ctid).check_output("docker inspect --format '{{json .HostConfig.LogConfig}}' %s", made))
+    assert config == {"Type": "json-file", "Config": {"max-size": "50m", "max-file": "3"}}
+    inside(ctid).check_output("docker rm %s", made)
+
+
 def test_nvidias_runtime_is_registered_and_not_the_default(inside) -> None:
     assert "nvidia" not in inside(170).check_output("docker info --format '{{json .Runtimes}}'")
     assert daemon(inside(171))["runtimes"]["nvidia"]["path"] == "nvidia-container-runtime"

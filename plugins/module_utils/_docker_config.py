@@ -31,6 +31,9 @@ _NVIDIA: Mapping[str, t.Any] = {
     "exec-opts": ["native.cgroupdriver=cgroupfs"],
 }
 _NOT_INSTALLED = 127
+# Of the drivers that keep logs in files, the first is Docker's own choice.
+_LOG_FILES = ("json-file", "local")
+_ROTATION = ("max-size", "max-file")
 _LIBCUDA = "usr/lib/x86_64-linux-gnu/libcuda.so.1"
 _SECTION = re.compile(r"^\s*\[\s*nvidia-container-cli\s*\]\s*$", re.MULTILINE)
 _SETTING = re.compile(r"^\s*(#?)\s*no-cgroups\s*=\s*(\w+).*$", re.MULTILINE)
@@ -95,6 +98,25 @@ def _extended(there: Sequence[t.Any], wanted: Sequence[t.Any], *, by_name: bool)
     """An option such as native.cgroupdriver that somebody set already stays as it is."""
     names = {str(each).partition("=")[0] for each in there} if by_name else set()
     return [*there, *(each for each in wanted if each not in there and str(each).partition("=")[0] not in names)]
+
+
+def with_settings(current: Mapping[str, t.Any], wanted: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Merged, and without a rotation of logs that their driver would not know: Docker would not start with it."""
+    before, named = current.get("log-driver") or _LOG_FILES[0], wanted.get("log-driver")
+    if not named and before not in _LOG_FILES:
+        wanted = _unrotated(wanted)
+    if named and named not in _LOG_FILES and before in _LOG_FILES:
+        current = _unrotated(current)
+    return merge(current, wanted)
+
+
+def _unrotated(settings: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    there = settings.get("log-opts")
+    if not isinstance(there, Mapping):
+        return dict(settings)
+    rest = {key: value for key, value in settings.items() if key != "log-opts"}
+    kept = {key: value for key, value in there.items() if key not in _ROTATION}
+    return {**rest, "log-opts": kept} if kept else rest
 
 
 def with_nvidia(settings: Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -176,7 +198,7 @@ class DockerConfig:
 
     def _daemon(self, text: str) -> str:
         current = parse_daemon(text, f"/{DAEMON}")
-        wanted = merge(current, self.settings)
+        wanted = with_settings(current, self.settings)
         if self.nvidia:
             wanted = with_nvidia(wanted)
         return text if wanted == current else json.dumps(wanted, indent=4, sort_keys=True) + "\n"

@@ -30,7 +30,10 @@ attributes:
     support: full
 options:
   settings:
-    description: What is merged in. Objects are merged, lists are extended, other values are replaced.
+    description:
+      - What is merged in. Objects are merged, lists are extended, other values are replaced.
+      - C(max-size) and C(max-file) of C(log-opts) are for the log drivers V(json-file) and V(local). They are left out
+        where the file names another one, and removed when another one is merged in.
     type: dict
     default: {}
   nvidia:

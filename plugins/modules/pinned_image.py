@@ -15,9 +15,9 @@ description:
   - Pulls an image, or loads it from an archive, and records the digest that its tag stood for. Every later run, and
     every container that is cloned with the record, uses that very image, whatever the tag means by then.
   - An image that is there already under its tag is taken as it is, without asking a registry.
-  - Before a pull the registry is asked how large the image is, packed. Four times of that has to be free where Docker stores
-    images, layers that are there already included, or nothing is downloaded. When the registry does not say it within
-    30 seconds, the pull is tried.
+  - Before a pull the registry is asked how large the image is, packed. Four times of that has to be free where Docker
+    stores images, layers that are there already included, or nothing is downloaded. When the registry does not say it
+    within 30 seconds, the pull is tried.
   - Uses nothing but the C(docker) command of the machine that it runs on.
 extends_documentation_fragment:
   - phoenix.hypervisor.attributes

@@ -69,6 +69,8 @@ def test_docker_without_a_gpu(docker: Box) -> None:
     assert held == ["containerd.io", "docker-ce", "docker-ce-cli", "docker-compose-plugin"]
     assert docker.converged("lxc_docker", tasks_from="verify").changes == []
     assert docker.run("docker images -q; docker ps -aq") == ""
+    rotated = {"log-opts": {"max-size": "50m", "max-file": "3"}}
+    assert json.loads(docker.run("cat /etc/docker/daemon.json")) == rotated
 
 
 def test_a_container_with_docker_gets_the_rest(gpu: Box) -> None:
@@ -127,6 +129,15 @@ def test_the_daemons_configuration_is_merged(gpu: Box) -> None:
     gpu.run("touch /etc/docker/daemon.json")
     assert "Restart Docker" in gpu.converged("lxc_docker", **GPU).changes
     assert gpu.converged("lxc_docker", **GPU).changes == []
+
+    # Another driver knows no rotation, and Docker would not start with it.
+    journald = {"lxc_docker_daemon_settings": {"log-driver": "journald"}}
+    assert "Restart Docker" in gpu.converged("lxc_docker", **journald, **GPU).changes
+    assert gpu.converged("lxc_docker", **GPU).changes == []
+    assert gpu.run("docker info --format '{{.LoggingDriver}}'").strip() == "journald"
+    named = {"lxc_docker_daemon_settings": {"log-driver": "json-file", "log-opts": {"max-size": "20m"}}}
+    gpu.converged("lxc_docker", **named, **GPU)
+    assert json.loads(gpu.run("cat /etc/docker/daemon.json"))["log-opts"] == {"max-size": "20m", "max-file": "3"}
 
     kept = gpu.run("cat /etc/docker/daemon.json")
     gpu.run("""printf '{\n  "debug": true,\n}\n' > /etc/docker/daemon.json""")

@@ -17,6 +17,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker_config 
     parse_daemon,
     with_no_cgroups,
     with_nvidia,
+    with_settings,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import PhoenixError
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.support import (
@@ -101,6 +102,42 @@ def test_what_others_wrote_stays(current: dict[str, t.Any], wanted: dict[str, t.
     before = json.dumps(current)
     assert merge(current, wanted) == merged
     assert json.dumps(current) == before
+
+
+OURS = {"max-size": "50m", "max-file": "3"}
+JOURNAL = {"log-driver": "journald"}
+
+
+@pytest.mark.parametrize(
+    ("current", "wanted", "merged"),
+    [
+        ({}, {"log-opts": OURS}, {"log-opts": OURS}),
+        ({"log-driver": None}, {"log-opts": OURS}, {"log-driver": None, "log-opts": OURS}),
+        ({"log-driver": "local"}, {"log-opts": OURS}, {"log-driver": "local", "log-opts": OURS}),
+        (JOURNAL, {"log-opts": OURS}, JOURNAL),
+        (JOURNAL, {"log-opts": {"tag": "x", **OURS}}, {**JOURNAL, "log-opts": {"tag": "x"}}),
+        ({**JOURNAL, "log-opts": {}}, {"debug": True}, {**JOURNAL, "log-opts": {}, "debug": True}),
+        ({"log-driver": "loki", "log-opts": {"max-size": "9m"}}, {"log-opts": OURS},
+         {"log-driver": "loki", "log-opts": {"max-size": "9m"}}),
+        ({"log-opts": OURS}, JOURNAL, JOURNAL),
+        ({"log-opts": {"tag": "x", **OURS}}, JOURNAL, {**JOURNAL, "log-opts": {"tag": "x"}}),
+        ({"log-opts": OURS}, {"log-driver": "local"}, {"log-driver": "local", "log-opts": OURS}),
+        ({"log-opts": OURS}, {"log-driver": "loki", "log-opts": {"max-size": "9m"}},
+         {"log-driver": "loki", "log-opts": {"max-size": "9m"}}),
+        (JOURNAL, {"log-driver": "json-file", "log-opts": OURS}, {"log-driver": "json-file", "log-opts": OURS}),
+    ],
+)  # fmt: skip
+def test_logs_are_rotated_by_drivers_that_keep_files_only(
+    current: dict[str, t.Any], wanted: dict[str, t.Any], merged: dict[str, t.Any]
+) -> None:
+    """Docker does not start with an option that its log driver does not know."""
+    assert with_settings(current, wanted) == merged
+    assert with_settings(merged, wanted) == merged
+
+
+def test_log_options_that_are_none_are_refused_as_everything_is() -> None:
+    with pytest.raises(PhoenixError, match=r"log-opts of daemon.json is \[\], where"):
+        with_settings({"log-opts": []}, {"log-opts": OURS})
 
 
 @pytest.mark.parametrize(
