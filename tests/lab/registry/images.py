@@ -168,8 +168,8 @@ def _services(layers: Sequence[Layer]) -> list[Published]:
     agent = image(Entrypoint=["./agent"], WorkingDir="/app", ExposedPorts=_ports(9001))
     return [
         Published("qdrant/qdrant", ["v1.15.4", "latest"], qdrant),
-        Published("portainer/portainer-ce", ["2.33.1-lts", "2.33.1", "lts", "latest"], server),
-        Published("portainer/agent", ["2.33.1-lts", "2.33.1", "lts", "latest"], agent),
+        Published("portainer/portainer-ce", ["2.33.1", "lts", "latest"], server),
+        Published("portainer/agent", ["2.33.1", "lts", "latest"], agent),
     ]
 
 
