@@ -48,6 +48,19 @@ def test_the_server(box: Box) -> None:
     assert box.converged("portainer", portainer_server_port=9500, **SERVER).changes == ["Run it"]
 
 
+def test_a_server_that_nobody_opened_in_time(box: Box) -> None:
+    box.run("docker rm -f portainer; docker volume rm portainer_data")
+    # The lab's stand-in takes the signal for the end of the five minutes.
+    assert "but has closed" not in box.converged("portainer", portainer_role="server").output
+    box.run("docker kill --signal USR1 portainer")
+    closed = box.converged("portainer", tasks_from="verify", portainer_role="server")
+    assert closed.changes == []
+    assert "Portainer is up, but has closed: nobody made its first account" in " ".join(closed.output.split())
+    assert box.converged("portainer", portainer_role="server").changes == []
+    assert box.converged("portainer", **SERVER).changes == ["Restart it", "Make it"]
+    assert box.converged("portainer", **SERVER).changes == []
+
+
 def test_the_agent(box: Box) -> None:
     agent = {"portainer_role": "agent", "portainer_agent_secret": PASSWORD}
     box.run("docker rm -f portainer")

@@ -48,6 +48,32 @@ def test_portainer_keeps_environments(tmp_path: Path) -> None:
     assert [endpoint["Id"] for endpoint in answer[1]] == [1]  # type: ignore[attr-defined]
 
 
+def test_portainer_closes_when_nobody_makes_an_account_in_time(tmp_path: Path) -> None:
+    seconds = 0.0
+    server = portainer.Server(tmp_path, now=lambda: seconds)
+    user = json.dumps({"Username": "admin", "Password": "a long password"}).encode()
+    seconds = portainer.ADMINISTRATOR_TIMEOUT - 1
+    assert server.answer("GET", "/api/users/admin/check", b"")[0] == 404
+    seconds += 1
+    for method, path in (("GET", "/api/system/status"), ("GET", "/api/users/admin/check")):
+        code, _value, headers = server.answer(method, path, b"")
+        assert (code, headers["redirect-reason"]) == (303, "AdminInitTimeout")
+    assert server.answer("POST", "/api/users/admin/init", user)[0] == 303
+    assert [server.answer("GET", path, b"")[0] for path in ("/api/status", "/")] == [200, 200]
+    # Another start opens it, and with an account it stays open.
+    again = portainer.Server(tmp_path, now=lambda: seconds)
+    assert again.answer("POST", "/api/users/admin/init", user)[0] == 200
+    again.expire()
+    assert again.answer("GET", "/api/users/admin/check", b"")[0] == 204
+
+
+def test_portainers_time_can_be_made_to_pass(tmp_path: Path) -> None:
+    server = portainer.Server(tmp_path)
+    assert server.answer("GET", "/api/system/status", b"")[0] == 200
+    server.expire()
+    assert server.answer("GET", "/api/system/status", b"")[0] == 303
+
+
 @pytest.mark.parametrize("path", ["/api/status", "/api/system/status"])
 def test_portainer_status(tmp_path: Path, path: str) -> None:
     code, value, _ = portainer.Server(tmp_path).answer("GET", path, b"")
