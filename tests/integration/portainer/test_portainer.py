@@ -69,6 +69,22 @@ def test_the_agent(box: Box) -> None:
     assert box.converged("portainer", tasks_from="verify", **agent).changes == []
 
 
+def test_an_agent_without_a_secret_is_warned_about_when_it_is_made(box: Box) -> None:
+    box.run("docker rm -f portainer")
+    warning = "WARNING: Portainer's agent has no secret"
+    assert warning in box.converged("portainer", portainer_role="agent").output
+    assert warning not in box.converged("portainer", portainer_role="agent").output
+    secret = {"portainer_role": "agent", "portainer_agent_secret": PASSWORD}
+    played = box.converged("portainer", **secret)
+    assert (played.changes, warning in played.output) == (["Run it"], False)
+
+
+def test_the_server_has_the_secret_of_its_agents(box: Box) -> None:
+    box.run("docker rm -f portainer")
+    assert PASSWORD not in box.converged("portainer", "-v", portainer_agent_secret=PASSWORD, **SERVER).output
+    assert f"AGENT_SECRET={PASSWORD}" in box.run("docker inspect -f '{{json .Config.Env}}' portainer")
+
+
 def test_a_short_password_is_refused(box: Box) -> None:
     message = box.refused("portainer", portainer_role="server", portainer_admin_password="short")
     assert message.startswith("portainer_admin_password: it is shorter than Portainer accepts.")
