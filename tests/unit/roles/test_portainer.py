@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -56,22 +58,30 @@ class Portainer:
         self.docker.parent.mkdir()
         self.docker.write_text(f'#!/bin/sh\necho "$@" >>{folder}/commands\nkill -USR2 {self.process.pid}\n')
         self.docker.chmod(0o755)
-        self._wait()
+        self._wait(200)
 
-    def _wait(self) -> None:
+    def _wait(self, status: int) -> None:
+        """Until that is what it answers: signals take their time."""
         end = time.monotonic() + 15
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 5).close()
-            except ConnectionRefusedError:
-                assert time.monotonic() < end
-                assert self.process.poll() is None
-                time.sleep(0.05)
-            else:
-                return
+        while self._status() != status:
+            assert self.process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    def _status(self) -> int:
+        context = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
+        connection = http.client.HTTPSConnection("localhost", self.port, timeout=5, context=context)
+        try:
+            connection.request("GET", "/api/system/status")
+            return connection.getresponse().status
+        except ConnectionRefusedError:
+            return 0
+        finally:
+            connection.close()
 
     def expire(self) -> None:
         self.process.send_signal(signal.SIGUSR1)
+        self._wait(303)
 
     @property
     def commands(self) -> list[str]:

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -33,7 +34,8 @@ def serve(handler: Handler, ports: dict[int, ssl.SSLContext | None]) -> NoReturn
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     while True:
-        signal.pause()
+        # Not signal.pause(): a signal just before it would be noticed with the next one only.
+        time.sleep(1)
 
 
 def self_signed(folder: Path, name: str) -> ssl.SSLContext:
