@@ -61,10 +61,14 @@ class EngineClient:
             self._requests[identifier] = tokens
             request = {"id": identifier, "prompt": prompt, "max_tokens": max_tokens, "ignore_eos": ignore_eos}
             self._channel.sendall(json.dumps(request).encode() + b"\n")
-        self.totals["prompt"] += prompt_tokens
+        # Counted when the engine hands over the first token: a request that waits moves no counter.
+        uncounted = prompt_tokens
         try:
             while token := tokens.get():
-                self.totals["generation"] += 1
+                if token.text:
+                    self.totals["prompt"] += uncounted
+                    self.totals["generation"] += 1
+                    uncounted = 0
                 yield token
                 if token.finish:
                     self.totals["success"] += token.finish != "abort"

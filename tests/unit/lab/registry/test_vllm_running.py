@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -84,6 +85,34 @@ def test_engine_hangs(vllms: Vllms, by: str) -> None:
         server.chat(timeout=0.5)
     server.process.terminate()
     assert server.wait(2) == 0
+
+
+def counted(server: Vllm) -> dict[str, float]:
+    text = server.ask("GET", "/metrics").body.decode()
+    found = re.findall(r"^vllm:(prompt|generation)_tokens_total\{.*\} (\S+)$", text, re.MULTILINE)
+    return {name: float(value) for name, value in found}
+
+
+def test_tokens_are_counted_while_they_are_made(vllms: Vllms) -> None:
+    server = vllms.serve(before=["slow-tokens"]).ready()
+    assert counted(server) == {"prompt": 0, "generation": 0}
+    thread, replies = in_background(server, max_tokens=8)
+    seen = set()
+    while thread.is_alive():
+        seen.add(counted(server)["generation"])
+        time.sleep(0.02)
+    assert len(seen) > 2
+    usage = replies[0].json["usage"]
+    assert counted(server) == {"prompt": usage["prompt_tokens"], "generation": usage["completion_tokens"]}
+
+
+def test_no_token_of_a_request_that_waits_is_counted(vllms: Vllms) -> None:
+    """Of an engine that hangs, every probe would look as if it worked."""
+    server = vllms.serve().ready()
+    os.kill(server.engine(), signal.SIGSTOP)
+    with pytest.raises(TimeoutError):
+        server.chat(timeout=0.5)
+    assert counted(server) == {"prompt": 0, "generation": 0}
 
 
 def test_killed_api_server_leaves_an_engine_that_holds_the_memory(vllms: Vllms) -> None:
