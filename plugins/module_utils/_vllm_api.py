@@ -76,6 +76,10 @@ class Answer:
     finish_reason: str
     usage: Mapping[str, int]
 
+    def check_text(self) -> None:
+        if not self.text.strip():
+            raise _bad("the completion is empty")
+
 
 @dataclasses.dataclass(frozen=True)
 class Server:
@@ -215,18 +219,20 @@ class Server:
         body = reply.json()
         try:
             choice, usage = body["choices"][0], body["usage"]
-            content, finish, model = choice["message"]["content"], choice["finish_reason"], body["model"]
+            message, finish, model = choice["message"], choice["finish_reason"], body["model"]
+            content, thought = message["content"], message.get("reasoning") or message.get("reasoning_content")
             asked, made, total = (int(usage[f"{name}_tokens"]) for name in ("prompt", "completion", "total"))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise _bad(f"the completion has not the shape of one ({type(error).__name__}: {error})") from error
         if finish not in FINISHED:
             raise _bad(f"finish_reason is {finish!r}, not one of {' and '.join(FINISHED)}")
-        if not isinstance(content, str) or not content.strip():
-            raise _bad("the completion is empty")
+        # A terse model may say nothing, and one that reasons may still think: the tokens are the proof.
+        if not isinstance(content, str) and not (content is None and thought and isinstance(thought, str)):
+            raise _bad("the completion has neither content nor reasoning")
         if asked < 1 or made < 1 or asked + made != total:
             raise _bad(f"usage does not add up: {asked} tokens asked, {made} made, {total} in all")
         self._check_model(model)
-        return Answer(model, content, finish, {"prompt": asked, "completion": made, "total": total})
+        return Answer(model, content or "", finish, {"prompt": asked, "completion": made, "total": total})
 
     def _embedding(self, reply: Reply) -> Answer:
         body = reply.json()

@@ -20,7 +20,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker import 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import Clock, Runner
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._run import run as run_command
-from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_api import Server
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_api import Fault, Server
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_log import Finding, judge_docker, redact
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_server import (
     Gpu,
@@ -30,6 +30,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_server im
     as_json,
     check_cuda,
     check_port,
+    of_fault,
     of_finding,
     wait_ready,
 )
@@ -169,13 +170,14 @@ class Trial:
     def _wait(self) -> Ready:
         request = self._request
         server = Server(request.port, request.served_model_name, request.kind, timeout=request.request_timeout)
-        return wait_ready(
-            server,
-            InContainer(self._docker, NAME),
-            timeout=request.timeout,
-            clock=self._clock,
-            secrets=self._hidden,
-        )
+        process = InContainer(self._docker, NAME)
+        ready = wait_ready(server, process, timeout=request.timeout, clock=self._clock, secrets=self._hidden)
+        try:
+            # A server's model may be a terse one. This one was chosen to be tried, and has to say something.
+            ready.answer.check_text()
+        except Fault as fault:
+            raise of_fault(fault, process, self._hidden) from fault
+        return ready
 
     def _memory_taken(self, before: Sequence[Gpu]) -> dict[str, int]:
         """An answer that no GPU had a part in proves nothing."""

@@ -93,7 +93,7 @@ answer:
   returned: when it was asked
   contains:
     model: {description: The model that answered., type: str}
-    text: {description: What it said., type: str}
+    text: {description: "What it said, which may be nothing: terse models exist.", type: str}
     finish_reason: {description: Why it stopped., type: str}
     usage: {description: "How many tokens: prompt, completion, total.", type: dict}
 problem:

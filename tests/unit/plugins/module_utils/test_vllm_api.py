@@ -33,7 +33,9 @@ def changed(**changes: t.Any) -> dict[str, t.Any]:
     """A good answer, but for some fields of it."""
     answer = copy.deepcopy(CHAT)
     for key, value in changes.items():
-        place = {"content": answer["choices"][0]["message"], "finish_reason": answer["choices"][0]}.get(key, answer)
+        message = answer["choices"][0]["message"]
+        places = dict.fromkeys(("content", "reasoning", "reasoning_content"), message)
+        place = (places | {"finish_reason": answer["choices"][0]}).get(key, answer)
         place[key] = value
     return answer
 
@@ -55,6 +57,22 @@ def test_a_good_answer_in_every_part() -> None:
     assert "sekret" not in repr(server)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"content": ""},
+        {"content": None, "reasoning": "The user wants"},
+        {"content": None, "reasoning_content": "The user wants"},
+    ],
+    ids=["terse", "thinking", "thinking, by the older name"],
+)
+def test_a_model_that_says_nothing_yet_is_no_worse(changes: dict[str, t.Any]) -> None:
+    """It has made tokens, which is the proof."""
+    with serving({CHATS: (200, changed(**changes))}) as (port, _asked):
+        answer = Server(port, MODEL).ask()
+    assert (answer.text, answer.usage["completion"]) == ("", 16)
+
+
 def test_an_embedding() -> None:
     with serving({"/v1/embeddings": (200, EMBEDDING)}) as (port, _asked):
         assert Server(port, MODEL, "embedding").ask().text == "2 numbers"
@@ -64,8 +82,9 @@ def test_an_embedding() -> None:
     ("answer", "said"),
     [
         ((200, changed(finish_reason="abort")), "finish_reason is 'abort', not one of stop and length"),
-        ((200, changed(content="")), "the completion is empty"),
-        ((200, changed(content=None)), "the completion is empty"),
+        ((200, changed(content=None)), "the completion has neither content nor reasoning"),
+        ((200, changed(content=None, reasoning="")), "the completion has neither content nor reasoning"),
+        ((200, changed(content=["Hello"])), "the completion has neither content nor reasoning"),
         (
             (200, changed(usage={"prompt_tokens": 17, "completion_tokens": 16, "total_tokens": 34})),
             "usage does not add up: 17 tokens asked, 16 made, 34 in all",

@@ -18,6 +18,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_api impor
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_server import InUnit, wait_ready
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_trial import LABEL, Request, Trial
 from ansible_collections.phoenix.hypervisor.tests.unit.plugins.module_utils.vllm_stub import (
+    CHAT,
     GOOD,
     MODEL,
     Answers,
@@ -147,6 +148,15 @@ def test_a_good_trial_leaves_nothing(bench: Bench) -> None:
 def test_left_overs_go_first(bench: Bench) -> None:
     bench.machine.containers = ["old"]
     assert bench.run()["warnings"] == ["A test container of an earlier run was still there, and is removed"]
+
+
+@pytest.mark.parametrize("message", [{"content": " "}, {"content": None, "reasoning": "The user wants"}])
+def test_the_model_of_a_trial_has_to_say_something(bench: Bench, message: dict[str, t.Any]) -> None:
+    """A server may be of a model that says nothing within 16 tokens; that of a trial is chosen."""
+    answer = {**CHAT, "choices": [{"index": 0, "message": message, "finish_reason": "length"}]}
+    error = bench.refused({**GOOD, "/v1/chat/completions": (200, answer)})
+    assert (error.details["problem"], bench.machine.containers) == ("bad-answer", [])
+    assert error.reason == "The answer of vLLM is not good: the completion is empty"
 
 
 def fails(machine: Machine, **changes: t.Any) -> None:
