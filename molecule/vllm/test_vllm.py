@@ -119,6 +119,12 @@ def test_the_same_setting_does_not(stages) -> None:
     assert starts(stages["setting: same"]) == 0
 
 
+def test_a_server_with_much_to_do_is_left_alone(stages) -> None:
+    lines = stages["fault: slow-tokens"]
+    assert any(line.startswith(f"{UNIT} is busy and not restarted") for line in lines)
+    assert starts(lines) == 0
+
+
 def test_an_engine_that_dies_is_replaced(stages) -> None:
     lines = stages["fault: engine-dies"]
     assert f"{UNIT}: Deactivated successfully." in lines

@@ -4,8 +4,8 @@
 
 # PRIVATE to the collection phoenix.hypervisor: can have breaking changes at any time.
 
-# What a vLLM server is asked, and what a good answer is. The role vllm_server copies this file as a program into its
-# container, where the collection is not: it must not import anything of it.
+# What a vLLM server is asked, and what a good answer is. The role vllm_server copies this file into its container, as
+# the program that watches the server. The collection is not there: it must not import anything of it.
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import dataclasses
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 import typing as t
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 PROMPT = "Say hello in one short sentence."
 MAX_TOKENS = 16
@@ -28,6 +28,10 @@ POLL_SECONDS = 0.5
 # Neither generates anything: what hangs here hangs for good.
 PROBE_TIMEOUT = 5.0
 KEY_VARIABLE = "VLLM_API_KEY"
+# What may as well come from more requests than the server can answer in time.
+SLOW = ("engine-hangs", "server-hangs")
+# Tokens count when the engine hands them over, so a request that waits moves neither.
+_COUNTED = re.compile(rb"^vllm:(?:prompt|generation)_tokens_total\b.*", re.MULTILINE)
 OK, UNAUTHORIZED, NOT_FOUND, UNAVAILABLE = 200, 401, 404, 503
 
 
@@ -168,6 +172,14 @@ class Server:
             raise self._refused(path, reply)
         return self._embedding(reply) if self.kind == "embedding" else self._chat(reply)
 
+    def progress(self) -> list[bytes]:
+        """How many tokens the engine has handled; nothing where that is not to be had. Nobody needs a key for it."""
+        try:
+            reply = self.request("GET", "/metrics", timeout=min(PROBE_TIMEOUT, self.timeout))
+        except (TimeoutError, NotListening):
+            return []
+        return _COUNTED.findall(reply.body) if reply.status == OK else []
+
     # --- how answers are judged
 
     def _probe(self, path: str) -> Reply:
@@ -260,23 +272,34 @@ def _bad(what: str) -> Fault:
 # --- the program in the container of a server
 
 
+def _systemctl(arguments: list[str]) -> tuple[int, str]:
+    done = subprocess.run(["/usr/bin/systemctl", *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+Systemctl = Callable[[list[str]], tuple[int, str]]
+
+
 class Unit:
     """The server's systemd unit, as its watchdog needs it."""
 
-    def __init__(self, name: str, call: Callable[[list[str]], int] = subprocess.call) -> None:
+    def __init__(self, name: str, systemctl: Systemctl = _systemctl, now: Callable[[], float] = time.monotonic) -> None:
         self.name = name
-        self._call = call
+        self._systemctl = systemctl
+        self._now = now
 
     def active(self) -> bool:
-        """Neither stopped by somebody, nor starting, nor given up."""
-        return self._systemctl("is-active", "--quiet") == 0
+        """Neither stopped by somebody, nor being restarted, nor given up."""
+        return self._systemctl(["is-active", "--quiet", self.name])[0] == 0
+
+    def seconds(self) -> float:
+        """For how long it has been active; systemd's clock is this one."""
+        said = self._systemctl(["show", "--property=ActiveEnterTimestampMonotonic", "--value", self.name])[1].strip()
+        return self._now() - (int(said) / 1e6 if said.isdigit() else 0)
 
     def restart(self) -> bool:
         """False when systemd refuses, because it was restarted too often."""
-        return self._systemctl("restart", "--no-block") == 0
-
-    def _systemctl(self, verb: str, option: str) -> int:
-        return self._call(["/usr/bin/systemctl", verb, option, self.name])
+        return self._systemctl(["restart", "--no-block", self.name])[0] == 0
 
 
 def _say(stream: t.TextIO, text: str) -> None:
@@ -284,39 +307,21 @@ def _say(stream: t.TextIO, text: str) -> None:
     stream.flush()
 
 
-def wait(server: Server, alive: Callable[[], bool], timeout: float, clock: Callable[[], float] = time.monotonic) -> int:
-    """Until a completion is answered: what makes systemd call the unit started."""
-    deadline = clock() + timeout
-    while alive():
-        try:
-            server.check_health()
-            server.check_models()
-            answer = server.ask()
-        except NotListening as error:
-            if clock() >= deadline:
-                _say(sys.stderr, f"vLLM did not answer within {timeout:g} s: {error}")
-                return 1
-            time.sleep(POLL_SECONDS)
-            continue
-        except Fault as fault:
-            _say(sys.stderr, f"{fault.problem}: {fault}")
-            return 1
-        _say(sys.stdout, f"ready: {answer.model} answers")
-        return 0
-    _say(sys.stderr, "vLLM ended before it was ready")
-    return 1
-
-
-def watch(server: Server, unit: Unit, attempts: int) -> int:
+def watch(server: Server, unit: Unit, attempts: int, start_timeout: float) -> int:
     """Restart the unit when no completion is answered, attempts times in a row."""
     if not unit.active():
         return 0
+    made = server.progress()
     for attempt in range(1, attempts + 1):
         try:
             server.check_health()
             server.ask()
             return 0
         except NotListening as error:
+            # The unit is active from the first moment, and a server refuses everybody until its model is loaded.
+            if (seconds := unit.seconds()) < start_timeout:
+                _say(sys.stdout, f"{unit.name} starts, for {seconds:.0f} s by now: nobody listens yet")
+                return 0
             problem = f"nobody listens: {error}"
         except Fault as fault:
             problem = f"{fault.problem}: {fault}"
@@ -324,6 +329,12 @@ def watch(server: Server, unit: Unit, attempts: int) -> int:
                 # A restart would not change that.
                 _say(sys.stderr, problem)
                 return 1
+            if fault.problem in SLOW:
+                found = server.progress()
+                if made and found and found != made:
+                    _say(sys.stderr, f"{unit.name} is busy and not restarted: no answer in time, but it makes tokens")
+                    return 0
+                made = made or found
         _say(sys.stderr, f"attempt {attempt} of {attempts}: {problem}")
     if not unit.active():
         # It ended meanwhile, and systemd has noticed.
@@ -332,25 +343,21 @@ def watch(server: Server, unit: Unit, attempts: int) -> int:
     return 0 if unit.restart() else 1
 
 
-def main(argv: list[str], environment: Mapping[str, str] | None = None) -> int:
+def main(argv: list[str], environment: Mapping[str, str] | None = None, systemctl: Systemctl = _systemctl) -> int:
     environment = os.environ if environment is None else environment
-    parser = argparse.ArgumentParser(description="Ask a vLLM server for a completion.")
-    parser.add_argument("mode", choices=["wait", "watch"])
+    parser = argparse.ArgumentParser(description="Ask a vLLM server for a completion, and restart it when none comes.")
+    parser.add_argument("--unit", required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--kind", choices=["chat", "embedding"], default="chat")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for one completion")
-    parser.add_argument("--start-timeout", type=float, default=900.0)
+    parser.add_argument("--start-timeout", type=float, default=3600.0, help="seconds until somebody has to listen")
     parser.add_argument("--attempts", type=int, default=2)
-    parser.add_argument("--unit", default="")
     given = parser.parse_args(argv)
     key = environment.get(KEY_VARIABLE, "")
     server = Server(given.port, given.model, given.kind, given.host, key, given.timeout)
-    if given.mode == "watch":
-        return watch(server, Unit(given.unit), given.attempts)
-    process = Path("/proc", environment.get("MAINPID", "self"))
-    return wait(server, process.exists, given.start_timeout)
+    return watch(server, Unit(given.unit, systemctl), given.attempts, given.start_timeout)
 
 
 if __name__ == "__main__":

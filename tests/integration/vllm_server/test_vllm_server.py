@@ -19,6 +19,8 @@ from lab.smoke.running import RunningLab
 KEY = "a-very-secret-key"
 NAME = "Qwen3-Coder-30B-A3B-Instruct-AWQ-4bit"
 UNIT = "phoenix-vllm.service"
+# It listens when it is ready, and not before.
+READY = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=3)"
 SETTINGS: dict[str, Any] = {
     "vllm_server_image": "vllm/vllm-openai:v0.25.1",
     "vllm_server_model": f"cpatonn/{NAME}",
@@ -50,11 +52,14 @@ class Server(Box):
             assert time.monotonic() < deadline, self.run(f"systemctl status {UNIT} --no-pager || true")
             time.sleep(0.2)
 
+    def fault(self, name: str) -> None:
+        self.run(f"docker exec phoenix-vllm sh -c 'mkdir -p /tmp/vllm-lab; touch /tmp/vllm-lab/{name}'")
+
     def goes_wrong(self, fault: str) -> None:
         """The fault is switched on, and gone with the container that has it."""
-        self.until(f"systemctl is-active --quiet {UNIT}")
+        self.until(f'python3 -c "{READY}" 2>/dev/null')
         before = self.shown("InvocationID")
-        self.run(f"docker exec phoenix-vllm sh -c 'mkdir -p /tmp/vllm-lab; touch /tmp/vllm-lab/{fault}'")
+        self.fault(fault)
         self.until(f"[ $(systemctl show -P InvocationID {UNIT}) != {before} ] || systemctl is-failed --quiet {UNIT}")
 
 
@@ -113,7 +118,6 @@ def test_a_changed_setting_restarts_it(box: Server) -> None:
     played = box.converged("vllm_server", **changed)
     assert played.changes == [
         "Write the compose project",
-        "Write the server's unit",
         "Write the units of the watch",
         "Restart the server",
         "Restart the timer",
@@ -131,6 +135,51 @@ def test_it_comes_back_when_its_container_does(box: Server) -> None:
     box.lab.exec("pct", "reboot", str(box.ctid))
     box.until(f"systemctl is-active --quiet {UNIT}")
     assert box.converged("vllm_server", **SETTINGS).changes == []
+
+
+def test_a_boot_does_not_wait_for_the_model(box: Server) -> None:
+    """39: who waits until the container is up would wait for a server that never listens, which the watch restarts."""
+    never = {"vllm_server_environment": {"VLLM_LAB_FAULTS": "no-listen"}, "vllm_server_start_timeout": 20}
+    assert box.refused("vllm_server", **(QUICK | never)).startswith("vLLM was not ready within 20 s (")
+    box.lab.exec("pct", "reboot", str(box.ctid))
+    box.until("systemctl is-system-running | grep -qE 'running|degraded'")
+    box.until(f"systemctl is-active --quiet {UNIT}")
+    assert box.run(f'python3 -c "{READY}" 2>/dev/null || echo no') == "no\n"
+    before = box.shown("InvocationID")
+    box.until(f"[ $(systemctl show -P InvocationID {UNIT}) != {before} ]", 120)
+    assert f"{UNIT} is restarted" in box.run("journalctl -b -u phoenix-vllm-watch -o cat --no-pager")
+
+
+def test_the_watch_can_be_switched_off(box: Server) -> None:
+    box.converged("vllm_server", **QUICK)
+    started = box.shown("InvocationID")
+    off = QUICK | {"vllm_server_watch_interval": 0}
+    removed = ["Stop the watch", "Remove the units of the watch"]
+    assert box.converged("vllm_server", "--check", **off).changes == removed
+    assert box.converged("vllm_server", **off).changes == removed
+    assert box.run("find /etc/systemd/system -name 'phoenix-vllm-watch*'") == ""
+    assert box.run("systemctl is-active phoenix-vllm-watch.timer || true") == "inactive\n"
+    assert box.converged("vllm_server", **off).changes == []
+    assert box.converged("vllm_server", "--check", **off).changes == []
+    assert box.converged("vllm_server", **QUICK).changes == [
+        "Write the units of the watch",
+        "Enable the watch",
+        "Restart the timer",
+    ]
+    assert box.run("systemctl is-active phoenix-vllm-watch.timer") == "active\n"
+    assert box.shown("InvocationID") == started
+
+
+def test_a_server_that_has_much_to_do_is_left_alone(box: Server) -> None:
+    """39: its completions take longer than the watch waits, and are in the making."""
+    box.converged("vllm_server", **(QUICK | {"vllm_server_request_timeout": 2}))
+    started = box.shown("InvocationID")
+    said = "journalctl -u phoenix-vllm-watch -o cat --no-pager | grep -c 'is busy and not restarted'"
+    before = int(box.run(f"{said} || true"))
+    box.fault("slow-tokens")
+    box.until(f"[ $({said} || true) -ge {before + 2} ]")
+    assert box.shown("InvocationID") == started
+    box.run("docker exec phoenix-vllm rm /tmp/vllm-lab/slow-tokens")
 
 
 def test_an_engine_that_dies_or_hangs_is_restarted_but_not_for_ever(box: Server) -> None:

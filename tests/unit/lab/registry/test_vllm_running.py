@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._vllm_api import main
 
 from .conftest import Reply, Vllm, Vllms
 
@@ -113,6 +114,22 @@ def test_no_token_of_a_request_that_waits_is_counted(vllms: Vllms) -> None:
     with pytest.raises(TimeoutError):
         server.chat(timeout=0.5)
     assert counted(server) == {"prompt": 0, "generation": 0}
+
+
+@pytest.mark.parametrize(("fault", "restarted"), [("slow-tokens", False), ("engine-hangs", True)])
+def test_the_watch_tells_a_busy_server_from_one_that_hangs(vllms: Vllms, fault: str, restarted: bool) -> None:
+    server = vllms.serve("--served-model-name", "tiny").ready()
+    server.fault(fault)
+    time.sleep(0.2)
+    called: list[str] = []
+
+    def systemctl(arguments: list[str]) -> tuple[int, str]:
+        called.append(arguments[0])
+        return 0, ""
+
+    argv = ["--unit", "x", "--port", str(server.port), "--model", "tiny", "--timeout", "1"]
+    assert main(argv, {}, systemctl) == 0
+    assert ("restart" in called) == restarted
 
 
 def test_killed_api_server_leaves_an_engine_that_holds_the_memory(vllms: Vllms) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import typing as t
 
 import pytest
@@ -162,46 +163,36 @@ def test_nobody_listens() -> None:
 # --- the program
 
 
-def arguments(port: int, *more: str) -> list[str]:
-    return ["wait", "--port", str(port), "--model", MODEL, "--timeout", "1", *more]
-
-
-def test_the_program_waits_for_a_completion(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(GOOD) as (port, asked):
-        assert main(arguments(port), {"VLLM_API_KEY": "k"}) == 0
-    assert asked[-1][2] == "Bearer k"
-    assert capsys.readouterr().out == "ready: tiny answers\n"
-
-
-def test_the_program_ends_with_its_server(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments(1), {"MAINPID": "4194305"}) == 1
-    assert capsys.readouterr().err == "vLLM ended before it was ready\n"
-    assert main(arguments(1, "--start-timeout", "0"), {}) == 1
-    assert capsys.readouterr().err.startswith("vLLM did not answer within 0 s: ")
-    with serving({**GOOD, CHATS: (200, changed(finish_reason="abort"))}) as (port, _asked):
-        assert main(arguments(port), {}) == 1
-    assert capsys.readouterr().err.startswith("bad-answer: ")
-
-
 class Systemctl:
-    """Answers is-active as it is told to, and says what was restarted."""
+    """Answers is-active as it is told to, says since when, and what was restarted."""
 
-    def __init__(self, *active: bool, restarts: bool = True) -> None:
+    def __init__(self, *active: bool, restarts: bool = True, since: str = "40000000") -> None:
         self._active = list(active)
         self._restarts = restarts
+        self._since = since
         self.restarted: list[str] = []
 
-    def __call__(self, argv: list[str]) -> int:
-        _program, verb, option, unit = argv
+    def __call__(self, argv: list[str]) -> tuple[int, str]:
+        verb, *options, unit = argv
         if verb == "is-active":
-            assert option == "--quiet"
-            return int(not self._active.pop(0))
-        assert (verb, option) == ("restart", "--no-block")
+            assert options == ["--quiet"]
+            return int(not self._active.pop(0)), ""
+        if verb == "show":
+            assert options == ["--property=ActiveEnterTimestampMonotonic", "--value"]
+            return 0, f"{self._since}\n"
+        assert (verb, options) == ("restart", ["--no-block"])
         self.restarted.append(unit)
-        return int(not self._restarts)
+        return int(not self._restarts), ""
 
 
+# Systemctl's unit is active for 60 s by then.
+NOW = 100.0
 HANGS: Answers = {**GOOD, CHATS: SILENCE}
+
+
+def watched(port: int, systemctl: Systemctl, *, attempts: int = 2, start_timeout: float = 30) -> int:
+    unit = Unit("vllm.service", systemctl, lambda: NOW)
+    return watch(Server(port, MODEL, timeout=0.1), unit, attempts, start_timeout)
 
 
 @pytest.mark.parametrize(
@@ -218,12 +209,98 @@ HANGS: Answers = {**GOOD, CHATS: SILENCE}
 )
 def test_the_watch(answers: Answers, systemctl: Systemctl, code: int, restarted: bool) -> None:
     with serving(answers) as (port, _asked):
-        assert watch(Server(port, MODEL, timeout=0.1), Unit("vllm.service", systemctl), 2) == code
+        assert watched(port, systemctl) == code
     assert systemctl.restarted == ["vllm.service"] * restarted
 
 
-def test_the_watch_of_a_server_that_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
-    systemctl = Systemctl(True, True)
-    assert watch(Server(1, MODEL), Unit("vllm.service", systemctl), 2) == 0
+@pytest.mark.parametrize("since", ["40000000", "0", ""], ids=["for long", "never", "systemd says nothing"])
+def test_the_watch_of_a_server_that_is_gone(since: str, capsys: pytest.CaptureFixture[str]) -> None:
+    systemctl = Systemctl(True, True, since=since)
+    assert watched(1, systemctl) == 0
     assert systemctl.restarted == ["vllm.service"]
     assert "attempt 2 of 2: nobody listens: " in capsys.readouterr().err
+
+
+def test_the_watch_lets_a_server_start(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody listens before it is ready. But one that listens and hangs has started."""
+    systemctl = Systemctl(True, True)
+    assert watched(1, systemctl, start_timeout=61) == 0
+    assert systemctl.restarted == []
+    assert capsys.readouterr().out.startswith("vllm.service starts, for 60 s by now: nobody listens yet")
+    with serving(HANGS) as (port, _asked):
+        assert watched(port, systemctl := Systemctl(True, True), start_timeout=61) == 0
+    assert systemctl.restarted == ["vllm.service"]
+
+
+COUNTED = itertools.count()
+
+
+def metrics(prompt: float, generation: float) -> tuple[int, bytes]:
+    """As recorded, and what other tokens there are."""
+    label = 'engine="0",model_name="tiny"'
+    text = (
+        "# HELP vllm:prompt_tokens_total Number of prefill tokens processed.\n"
+        "# TYPE vllm:prompt_tokens_total counter\n"
+        f"vllm:prompt_tokens_total{{{label}}} {prompt}\n"
+        f"vllm:generation_tokens_total{{{label}}} {generation}\n"
+        f"vllm:num_requests_waiting{{{label}}} {next(COUNTED)}\n"
+        f"process_cpu_seconds_total {next(COUNTED)}\n"
+    )
+    return 200, text.encode()
+
+
+class Metrics(dict[str, tuple[int, t.Any]]):
+    """The answers of a server that makes no completion in time, and says each time how many tokens it has made."""
+
+    def __init__(self, *pages: tuple[int, t.Any], **answers: tuple[int, t.Any]) -> None:
+        super().__init__(HANGS)
+        self.update({f"/{name}": answer for name, answer in answers.items()})
+        self._pages = list(pages)
+
+    def get(self, path: str, default: t.Any = None) -> t.Any:
+        if path == "/metrics":
+            return self._pages.pop(0) if len(self._pages) > 1 else self._pages[0]
+        return super().get(path, default)
+
+
+@pytest.mark.parametrize(
+    ("pages", "restarted"),
+    [
+        ([metrics(10, 20), metrics(10, 21)], False),
+        ([metrics(10, 20), metrics(17, 20)], False),
+        ([metrics(10, 20), metrics(10, 20), metrics(10, 21)], False),
+        ([SILENCE, metrics(10, 20), metrics(10, 21)], False),
+        ([metrics(10, 20), SILENCE, metrics(10, 21)], False),
+        ([metrics(10, 20), metrics(10, 20)], True),
+        ([SILENCE, metrics(10, 20), metrics(10, 20)], True),
+        ([metrics(10, 20), (404, b"")], True),
+        ([(200, b"nothing of it"), metrics(10, 20), (200, b"nothing of it")], True),
+    ],
+    ids=["it generates", "it reads prompts", "after a while", "read late", "not read once", "it hangs",
+         "read late, and hangs", "it is read once", "without statistics"],
+)  # fmt: skip
+def test_a_server_that_is_busy_is_not_restarted(
+    pages: list[tuple[int, t.Any]], restarted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemctl = Systemctl(True, True)
+    with serving(Metrics(*pages)) as (port, _asked):
+        assert watched(port, systemctl) == 0
+    assert systemctl.restarted == ["vllm.service"] * restarted
+    assert ("vllm.service is busy and not restarted: " in capsys.readouterr().err) == (not restarted)
+
+
+def test_a_dead_engine_is_never_busy() -> None:
+    """What it has made until then says nothing."""
+    systemctl = Systemctl(True, True)
+    with serving(Metrics(metrics(10, 20), metrics(10, 21), health=(503, b""))) as (port, _asked):
+        assert watched(port, systemctl) == 0
+    assert systemctl.restarted == ["vllm.service"]
+
+
+def test_the_program() -> None:
+    systemctl = Systemctl(True)
+    with serving(GOOD) as (port, asked):
+        argv = ["--unit", "vllm.service", "--port", str(port), "--model", MODEL, "--timeout", "1"]
+        assert main(argv, {"VLLM_API_KEY": "k"}, systemctl) == 0
+    assert asked[-1][2] == "Bearer k"
+    assert systemctl.restarted == []
