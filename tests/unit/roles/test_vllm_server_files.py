@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.played import CHECKOUT, play
 
 ROLE = CHECKOUT / "roles/vllm_server"
@@ -36,6 +37,11 @@ def written(folder: Path, **variables: Any) -> dict[str, str]:
     return {name: (folder / name).read_text() for name in FILES}
 
 
+def environment(compose: str) -> dict[str, str]:
+    found: dict[str, str] = yaml.safe_load(compose)["services"]["vllm"]["environment"]
+    return found
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return written(tmp_path_factory.mktemp("files"), vllm_server_start_timeout=1200)
@@ -52,6 +58,16 @@ def test_nothing_waits_at_boot_until_the_model_is_loaded(files: dict[str, str]) 
 def test_the_watch_lets_a_server_start_for_as_long_as_it_may_take(files: dict[str, str]) -> None:
     """And the minute longer in which the role says why it is not ready."""
     assert "--start-timeout 1260 " in files["phoenix-vllm-watch.service"].replace("\n", " ")
+
+
+def test_the_engine_may_take_as_long_as_the_server(files: dict[str, str], tmp_path: Path) -> None:
+    """It loads the weights, and downloads them before, against a time of its own."""
+    assert environment(files["compose.yaml"])["VLLM_ENGINE_READY_TIMEOUT_S"] == "1200"
+    own = {"VLLM_ENGINE_READY_TIMEOUT_S": "60"}
+    assert environment(written(tmp_path, vllm_server_environment=own)["compose.yaml"]) == {
+        "VLLM_NO_USAGE_STATS": "1",
+        **own,
+    }
 
 
 def test_the_watch_comes_with_the_server_and_may_be_left_out(files: dict[str, str]) -> None:
