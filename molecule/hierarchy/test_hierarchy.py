@@ -86,7 +86,13 @@ def test_nothing_is_sealed_that_does_not_belong(node, ctid) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ctid", "images"), [(902, set()), (903, set()), (920, {"vllm/vllm-openai"}), (950, {"vllm/vllm-openai"})]
+    ("ctid", "images"),
+    [
+        (902, {"hello-world"}),
+        (903, {"nvidia/cuda"}),
+        (920, {"nvidia/cuda", "vllm/vllm-openai"}),
+        (950, {"nvidia/cuda", "vllm/vllm-openai"}),
+    ],
 )
 def test_only_the_images_that_belong_are_there(inside, ctid, images) -> None:
     assert set(inside(ctid).check_output("docker images --format '{{.Repository}}'").split()) == images

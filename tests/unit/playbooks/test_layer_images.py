@@ -34,24 +34,37 @@ PLAY = [
 ]
 
 
+HELLO = "hello-world:latest"
+
+
+def fleet(features: list[str], verify: dict[str, Any], *inherited: str) -> dict[str, Any]:
+    """What the inventory says of a layer."""
+    return {
+        "phoenix_features": features,
+        "phoenix_all_features": ["base_setup", *inherited, *features],
+        "phoenix_gpus": "0,1" if "nvidia" in inherited else "none",
+        "phoenix_verify": verify,
+    }
+
+
 @pytest.mark.parametrize(
-    ("features", "verify", "kept", "tried"),
+    ("layer", "kept", "tried"),
     [
-        pytest.param(["vllm"], {"images": [OWN, CUDA]}, [OWN, CUDA], OWN, id="named"),
-        pytest.param(["vllm"], {"images": []}, [LATEST], LATEST, id="none is named"),
-        pytest.param(["vllm"], {"test_port": 8010}, [LATEST], LATEST, id="only a port is named"),
-        pytest.param(["docker"], {"images": [CUDA]}, [CUDA], CUDA, id="without vLLM"),
-        pytest.param(["docker"], {}, [], LATEST, id="nothing without vLLM"),
+        pytest.param(fleet(["vllm"], {"images": [OWN, CUDA]}, "docker", "nvidia"), [OWN, CUDA], OWN, id="named"),
+        pytest.param(fleet(["vllm"], {"images": [OWN]}, "docker", "nvidia"), [OWN, CUDA], OWN, id="one is named"),
+        pytest.param(fleet(["vllm"], {"images": []}, "docker", "nvidia"), [LATEST, CUDA], LATEST, id="none is named"),
+        pytest.param(fleet(["vllm"], {"test_port": 8010}, "docker"), [LATEST, HELLO], LATEST, id="a port is named"),
+        pytest.param(fleet(["docker"], {"images": [CUDA]}, "nvidia"), [CUDA], CUDA, id="without vLLM"),
+        pytest.param(fleet(["docker"], {}), [HELLO], LATEST, id="without a GPU"),
+        pytest.param(fleet([], {}, "docker"), [HELLO], LATEST, id="what is inherited"),
+        pytest.param(fleet([], {}, "nvidia"), [], LATEST, id="nothing without Docker"),
     ],
 )
-def test_a_layer_keeps_what_was_tried_in_it(
-    tmp_path: Path, features: list[str], verify: dict[str, Any], kept: list[str], tried: str
-) -> None:
+def test_a_layer_keeps_what_was_tried_in_it(tmp_path: Path, layer: dict[str, Any], kept: list[str], tried: str) -> None:
     (tmp_path / "play.yml").write_text(json.dumps(PLAY))
-    said = {"answer": str(tmp_path / "answer"), "phoenix_features": features, "phoenix_verify": verify}
+    said = {"answer": str(tmp_path / "answer"), **layer}
     done = play(tmp_path, "-i", CHECKOUT / "inventories/lab", f"-e{json.dumps(said)}", tmp_path / "play.yml")
     assert done.returncode == 0, done.stdout
-    # The recipe of a fleet that names its images is as it has always been, so that nothing of it becomes stale.
     assert json.loads((tmp_path / "answer").read_text()) == [kept, kept, tried]
 
 

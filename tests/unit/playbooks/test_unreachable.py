@@ -15,8 +15,10 @@ from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.played import P
 # Nothing listens there, so that ssh is refused at once.
 NOBODY = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_connection": "ssh"}
 LAYER = {
+    "phoenix_all_features": [],
     "phoenix_container": {"unprivileged": True},
     "phoenix_features": [],
+    "phoenix_gpus": "none",
     "phoenix_is_layer": True,
     "phoenix_node_name": "pve1",
     "phoenix_snapshot": "sealed",
