@@ -32,7 +32,15 @@ class _Known(t.NamedTuple):
     remedy: str
 
 
+_OUTDATED_KEY = _Known(
+    r"SHA1 is not considered secure|Policy rejected",
+    "This apt accepts no key that is signed with SHA1 any more. NVIDIA's CUDA repositories up to Debian 12 and Ubuntu "
+    "24.04 have such a key: name the repository of the machine's own distribution (debian13 for Proxmox VE 9). A node "
+    "needs no CUDA toolkit: without nvidia_driver.host_repo_url it gets none.",
+)
 _REMEDIES = (
+    # apt says that the repository is not signed, too.
+    _OUTDATED_KEY,
     _Known(
         r"Conflicting values set for option Signed-By",
         "Two files below /etc/apt/sources.list.d name the same repository with different keys: remove the one that is "
@@ -49,6 +57,12 @@ _REMEDIES = (
     _Known(
         r"NO_PUBKEY|is not signed|couldn't be verified|Missing key",
         "The repository's key is missing or another one: remove its keyring below /etc/apt/keyrings and run again.",
+    ),
+    _Known(
+        r"Unable to locate package cuda-toolkit-|Package '?cuda-toolkit-\S+ has no installation candidate",
+        "The CUDA repository does not have this release of the toolkit (NVIDIA's for Debian 13 begins with CUDA 13): "
+        "name another release (nvidia_driver.cuda_version) or repository. A node needs no CUDA toolkit: without "
+        "nvidia_driver.host_repo_url it gets none.",
     ),
     _Known(r"dpkg was interrupted", "Run `dpkg --configure -a` in the container, correct what it says, and run again."),
     _Known(
@@ -96,6 +110,11 @@ def remedy(text: str) -> str | None:
     """What to do about the first known failure in a text, repositories that refuse this machine aside."""
     _refused, rest = _sorted_out(text, {})
     return next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, rest)), None)
+
+
+def outdated_key(text: str) -> str | None:
+    """What to do where a repository's key is the reason, and a good one of yesterday."""
+    return _OUTDATED_KEY.remedy if re.search(_OUTDATED_KEY.pattern, text) else None
 
 
 def refusals(text: str, sources: Mapping[str, str]) -> tuple[Refusal, ...]:

@@ -16,6 +16,7 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._apt_errors imp
     Refusal,
     because_of,
     complaints,
+    outdated_key,
     refusals,
     remedy,
 )
@@ -99,7 +100,8 @@ class Apt:
         if not done.ok:
             raise PhoenixError(
                 f"apt cannot read the repository in {path}: {complaints(done)}",
-                remedy="See that the address is right and that the machine reaches it (`apt-get update`), and run "
+                remedy=outdated_key(done.stdout + done.stderr)
+                or "See that the address is right and that the machine reaches it (`apt-get update`), and run "
                 "again. The sources are as they were before.",
                 stdout=done.stdout,
                 stderr=done.stderr,

@@ -30,7 +30,10 @@ SOURCE = "/etc/apt/sources.list.d/nvidia-cuda.sources"
 KEY = "/etc/apt/keyrings/nvidia-cuda.asc"
 # Before the files of others: the first record that names a package decides.
 PINS = "/etc/apt/preferences.d/00-phoenix-nvidia.pref"
-KEY_NAME = "3bf863cc.pub"
+
+# A repository keeps its key. Since Debian 13, NVIDIA gives every new distribution a key of its own.
+_KEY_NAME = "3bf863cc.pub"
+_KEY_NAMES = {"debian13": "8793F200.pub", "ubuntu2604": "60DF8A40.pub"}
 
 _MARK = "# Managed by phoenix.hypervisor.cuda_repository: changes are overwritten."
 _BLOCK = re.compile(r"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n.*\n-----END PGP PUBLIC KEY BLOCK-----\s*", re.DOTALL)
@@ -81,6 +84,11 @@ URIs: {url}
 Suites: /
 Signed-By: {KEY}
 """
+
+
+def key_name(url: str) -> str:
+    """The file beside the packages that has their key, by the distribution in the address."""
+    return next((name for part, name in _KEY_NAMES.items() if part in url.split("/")), _KEY_NAME)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +186,7 @@ class CudaRepository:
         there = self._tree.text(KEY)
         if there and _BLOCK.fullmatch(there) and self._tree.text(SOURCE) == source(url, there):
             return there
-        key_url = self._request.key_url or f"{url}{KEY_NAME}"
+        key_url = self._request.key_url or f"{url}{key_name(url)}"
         key = self._fetch("key_url", key_url)
         if not _BLOCK.fullmatch(key):
             raise PhoenixError(

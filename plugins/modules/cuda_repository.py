@@ -40,7 +40,9 @@ options:
       - Without it only the pins are written.
     type: str
   key_url:
-    description: Its public key. By default C(3bf863cc.pub) in the repository.
+    description:
+      - Its public key. By default the file in the repository that NVIDIA has it in, C(8793F200.pub) for Debian 13,
+        C(60DF8A40.pub) for Ubuntu 26.04, and C(3bf863cc.pub) for all before.
     type: str
   timeout:
     description: How many seconds everything may take, waiting for apt's lock included.

@@ -19,6 +19,7 @@ CARRIED = Path("/var/cache/phoenix-lab/debs")
 
 _USERS = {
     "cuda": "cudatools <cudatools@nvidia.com>",
+    "cuda-debian13": "Kitmaker (Debian 13 Trixie) <kitmaker@nvidia.com>",
     "docker": "Docker Release (CE deb) <docker@docker.com>",
     "toolkit": "NVIDIA CORPORATION (Open Source Projects) <cudatools@nvidia.com>",
     "proxmox": "Proxmox Trixie Release Key <proxmox-release@proxmox.com>",
@@ -30,7 +31,8 @@ def build(out: Path, kernel_release: str, debs: Path = CARRIED, stubs: Path | No
     content = drivers.empty if stubs is None else _libraries(stubs)
     with tempfile.TemporaryDirectory() as folder:
         keys = {name: SigningKey.create(Path(folder) / name, user) for name, user in _USERS.items()}
-        cuda.build(out / names.CUDA, keys["cuda"], content)
+        of_cuda = {name: keys.get(f"cuda-{name}", keys["cuda"]) for name in cuda.DISTRIBUTIONS}
+        cuda.build(out / names.CUDA, of_cuda, content)
         docker.build(out / names.DOCKER, keys["docker"], debs)
         nvidia_toolkit.build(out / names.TOOLKIT, keys["toolkit"])
         proxmox.build(out, keys["proxmox"], kernel_release)

@@ -19,8 +19,9 @@ from .names import CUDA
 from .repository import Deb, build_all, flat
 
 MAINTAINER = "cudatools <cudatools@nvidia.com>"
-DISTRIBUTIONS = ("ubuntu2404", "debian12", "debian13")
-KEY_FILE = "3bf863cc.pub"
+# The distributions, each with the name of its key: Debian 13 has another key, of another name.
+KEY_FILES = {"ubuntu2404": "3bf863cc.pub", "debian12": "3bf863cc.pub", "debian13": "8793F200.pub"}
+DISTRIBUTIONS = tuple(KEY_FILES)
 LIBRARY_FOLDER = "targets/x86_64-linux/lib"
 
 
@@ -280,18 +281,18 @@ def repository_path(distribution: str) -> str:
     return f"/compute/cuda/repos/{distribution}/x86_64/"
 
 
-def build(root: Path, key: SigningKey, content: drivers.Content) -> None:
-    """Below root, which is the host's folder."""
+def build(root: Path, keys: Mapping[str, SigningKey], content: drivers.Content) -> None:
+    """Below root, which is the host's folder, with the key of each distribution."""
     common = build_all(
         [package for release in RELEASES for package in toolkit(release)]
         + metapackages()
         + nvidia_toolkit.packages(nvidia_toolkit.VERSIONS_OF_CUDA_REPOSITORY)
     )
-    for distribution in DISTRIBUTIONS:
+    for distribution, key in keys.items():
         folder = root / repository_path(distribution).strip("/")
         debs = [Deb.of(keyring(distribution, key)), *common, *build_all(drivers.packages(distribution, content))]
         release = {"Origin": "NVIDIA", "Label": "NVIDIA CUDA", "Architecture": "x86_64"}
         flat(folder, debs, release, key)
-        (folder / KEY_FILE).write_bytes(key.armored())
+        (folder / KEY_FILES[distribution]).write_bytes(key.armored())
         (folder / "cuda-archive-keyring.gpg").write_bytes(key.public())
         (folder / f"cuda-{distribution}.pin").write_text(pin(distribution))

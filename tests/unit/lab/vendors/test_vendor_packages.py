@@ -121,6 +121,16 @@ def test_cuda_keyring(key: SigningKey) -> None:
     assert cuda.pin("ubuntu2404").endswith("Package: *\nPin: release l=NVIDIA CUDA\nPin-Priority: 600\n")
 
 
+def test_debian_13_has_a_key_of_its_own(key: SigningKey, tmp_path: Path) -> None:
+    newer = SigningKey.create(tmp_path / "newer", "Another Key <vendor@example.invalid>")
+    root = tmp_path / "cuda"
+    cuda.build(root, {"debian12": key, "debian13": newer}, drivers.empty)
+    for distribution, name, its in (("debian12", "3bf863cc.pub", key), ("debian13", "8793F200.pub", newer)):
+        folder = root / cuda.repository_path(distribution).strip("/")
+        assert {file.name: file.read_bytes() for file in folder.glob("*.pub")} == {name: its.armored()}
+        assert (folder / "Release.gpg").read_bytes() == its.detached_signature((folder / "Release").read_text())
+
+
 @pytest.mark.parametrize(
     ("version", "relation"), [("1.17.8-1", ">="), ("1.18.0-1", "=")], ids=["loose", "from 1.18 all of one version"]
 )

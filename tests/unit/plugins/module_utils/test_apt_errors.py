@@ -128,6 +128,18 @@ def test_the_remedy_is_for_what_else_is_wrong() -> None:
     assert remedy(PVE) is None
 
 
+def test_a_key_of_sha1_is_not_a_missing_one() -> None:
+    said = (
+        "W: OpenPGP signature verification failed: http://other.example InRelease: Sub-process /usr/bin/sqv returned "
+        "an error code (1), error message is: Signing key on EB69 is not bound:   because: Policy rejected "
+        "non-revocation signature   because: SHA1 is not considered secure since 2026-02-01T00:00:00Z\n"
+    )
+    assert (remedy(said + UNSIGNED) or "").startswith("This apt accepts no key that is signed with SHA1")
+    # Until then it is a warning, and everything works.
+    warned = "W: http://other.example/InRelease: Policy will reject signature within a year, see --audit for details\n"
+    assert remedy(warned) is None
+
+
 @pytest.mark.parametrize(
     ("stdout", "stderr", "expected"),
     [

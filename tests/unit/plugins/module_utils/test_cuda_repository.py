@@ -79,6 +79,29 @@ def test_from_nothing_and_again(tmp_path: Path) -> None:
     assert (again["changed"], again["files"], again["removed"], len(server.asked)) == (False, [], [], 1)
 
 
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [
+        ("ubuntu2404/x86_64", "3bf863cc.pub"),
+        ("debian12/x86_64", "3bf863cc.pub"),
+        ("debian13/x86_64", "8793F200.pub"),
+        ("ubuntu2604/x86_64", "60DF8A40.pub"),
+        ("debian13", "8793F200.pub"),
+        ("debian1/x86_64", "3bf863cc.pub"),
+    ],
+)
+def test_each_distribution_has_its_key(tmp_path: Path, place: str, key: str) -> None:
+    server, url = Server(), f"https://mirror.example/cuda/repos/{place}/"
+    run(tmp_path, server, url=url)
+    assert server.asked == [f"{url}{key}"]
+
+
+def test_a_key_from_elsewhere(tmp_path: Path) -> None:
+    server = Server()
+    run(tmp_path, server, key_url="https://mirror.example/nvidia.asc")
+    assert server.asked == ["https://mirror.example/nvidia.asc"]
+
+
 def test_check_mode_predicts_and_writes_nothing(tmp_path: Path) -> None:
     predicted = run(tmp_path, Server(), FakeRunner(), check_mode=True)
     assert list(tmp_path.iterdir()) == []
@@ -150,6 +173,24 @@ def test_what_cannot_be_put_back_is_named(tmp_path: Path) -> None:
         PhoenixError, match=r"nothing there.*\. Could not be put back: /etc/apt/sources.list.d/cuda.list\."
     ):
         run(tmp_path, Server(), FakeRunner({UPDATE: replaced}))
+
+
+# What apt 3 says since 1 February 2026 about a repository whose key is bound by SHA1.
+OUTDATED = """\
+W: OpenPGP signature verification failed: https://x/debian12/x86_64  InRelease: Sub-process /usr/bin/sqv returned an \
+error code (1), error message is: Signing key on EB693B3035CD5710E231E123A4B469963BF863CC is not bound:            No \
+binding signature at time 2026-01-29T20:38:48Z   because: Policy rejected non-revocation signature \
+(PositiveCertification) requiring second pre-image resistance   because: SHA1 is not considered secure since \
+2026-02-01T00:00:00Z
+E: The repository 'https://x/debian12/x86_64  InRelease' is not signed.
+"""
+
+
+def test_a_key_that_apt_does_not_trust_any_more(tmp_path: Path) -> None:
+    with pytest.raises(PhoenixError, match=r"cannot read the repository in .* is not signed") as error:
+        run(tmp_path, Server(), FakeRunner({UPDATE: failed(OUTDATED, 100)}))
+    assert error.value.remedy.startswith("This apt accepts no key that is signed with SHA1")
+    assert not (tmp_path / SOURCE.lstrip("/")).exists()
 
 
 def test_no_key(tmp_path: Path) -> None:

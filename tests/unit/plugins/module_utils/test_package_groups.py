@@ -265,6 +265,8 @@ def test_nothing_is_removed_that_was_not_named() -> None:
         ("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 12", "Another program"),
         ("E: Failed to fetch x  Temporary failure resolving 'archive.ubuntu.com'", "The container resolves no names"),
         ("E: The repository 'x InRelease' is not signed.", "The repository's key is missing"),
+        ("E: Unable to locate package cuda-toolkit-12-8", "The CUDA repository does not have this"),
+        ("E: Package 'cuda-toolkit-12-8' has no installation candidate", "The CUDA repository does not have this"),
         ("E: dpkg was interrupted, you must manually run", "Run `dpkg --configure -a`"),
         ("E: You don't have enough free space in /var/cache/apt/archives/.", "Make room"),
         ("E: Failed to fetch http://x  Could not connect to x:80", "See that the container reaches"),
