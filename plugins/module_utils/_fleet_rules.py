@@ -26,10 +26,13 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_model im
     FEATURES,
     around,
     cycles,
+    feature_flags,
     levels,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_view import (
+    CONTAINERS,
     PARENT_KEYS,
+    Entry,
     Rule,
     View,
     build,
@@ -37,6 +40,9 @@ from ansible_collections.phoenix.hypervisor.plugins.module_utils._fleet_view imp
     some,
 )
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._guests import check_snapshot_name
+
+# Of the distributions that Proxmox VE has templates of.
+_NO_SYSTEMD = re.compile("alpine|devuan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,6 +314,24 @@ def features_are_known(view: View) -> Iterator[Problem]:
                                     "own, or remove it.")  # fmt: skip
 
 
+def systemd_has_nesting(view: View) -> Iterator[Problem]:
+    """One for all: what Proxmox VE itself warns of at every start of such a container."""
+    found = [str(entry.ctid) for entry in view.containers.values() if _lacks_nesting(entry)]
+    if found:
+        yield Problem(view.lxc_file, CONTAINERS, None,
+                      f"{some(found, ', ')} {'have' if found[1:] else 'has'} no nesting, without which systemd "
+                      "confines no service: systemd-networkd, and with it the network, may not start",
+                      'Add "nesting=1" to pct_options.')  # fmt: skip
+
+
+def _lacks_nesting(entry: Entry) -> bool:
+    flags, template = feature_flags(entry.fit), entry.fit.get("template", "")
+    refused = "pct_options" in entry.raw and "pct_options" not in entry.fit
+    # A clone of which nothing is said has what its parent has.
+    unknown = flags is None and (entry.parent is not None or not template)
+    return not refused and not unknown and not _NO_SYSTEMD.search(template) and not (flags or {}).get("nesting")
+
+
 ERRORS: tuple[Rule, ...] = (
     parents_exist,
     one_parent_key,
@@ -325,4 +349,9 @@ ERRORS: tuple[Rule, ...] = (
     *_fleet_network_rules.ERRORS,
     *_fleet_gpu_rules.ERRORS,
 )
-WARNINGS: tuple[Rule, ...] = (features_are_known, *_fleet_network_rules.WARNINGS, *_fleet_gpu_rules.WARNINGS)
+WARNINGS: tuple[Rule, ...] = (
+    features_are_known,
+    systemd_has_nesting,
+    *_fleet_network_rules.WARNINGS,
+    *_fleet_gpu_rules.WARNINGS,
+)

@@ -55,6 +55,7 @@ def documents() -> tuple[Document, Document]:
             is_template=True,
             template_snapshot_name="base-snapshot",
             template="local:vztmpl/ubuntu.tar.zst",
+            pct_options=["nesting=1"],
         ),
         "902": container(
             "BaseTemplateDocker",

@@ -40,6 +40,7 @@ def chain(length: int) -> dict[str, t.Any]:
             f"52:54:00:00:00:{number:02X}",
             is_template=True,
             template_snapshot_name=f"s{number}",
+            pct_options=["nesting=1"],
             **origin,
         )
     return edits
@@ -792,7 +793,7 @@ def test_nodes(edits: Edits, expected: list[Problem]) -> None:
     [
         pytest.param({}, id="what the base is"),
         pytest.param({"950.features": "nesting=1,keyctl=1"}, id="legacy features"),
-        pytest.param({"950.features": ""}, id="no legacy features"),
+        pytest.param({"950.features": "", "950.pct_options": ["nesting=1"]}, id="no legacy features"),
         pytest.param({"950.clone_from_ctid": "902"}, id="both parent keys alike"),
         pytest.param({"hypervisor.nodes": {"pve1": {"address": "pve1.example.com"}}}, id="nodes by host name"),
         pytest.param(
@@ -897,4 +898,32 @@ def test_a_feature_for_which_nothing_is_done_is_named(edits: Edits, unknown: lis
             "The playbooks know base_setup, nvidia, docker, vllm; give the container a play of your own, or remove it.",
         )
         for path, feature in unknown
+    ]
+
+
+@pytest.mark.parametrize(
+    ("edits", "lacking"),
+    [
+        pytest.param({}, "", id="clones inherit it"),
+        pytest.param({"900.pct_options": GONE}, "900 has", id="a template's default is none, and clones say nothing"),
+        pytest.param({"900.pct_options": []}, "900 has", id="an empty list"),
+        pytest.param({"900.pct_options": ["keyctl=1"]}, "900 has", id="other flags"),
+        pytest.param({"950.pct_options": [], "951.pct_options": ["nesting=0"]}, "950, 951 have", id="taken away"),
+        pytest.param({"950.features": ""}, "950 has", id="an older spelling of none"),
+        pytest.param({"900.pct_options": GONE, "900.features": "nesting=1"}, "", id="the older spelling"),
+        pytest.param({"950.features": ["docker"]}, "", id="features of another kind"),
+        pytest.param({"900.pct_options": [], "900.template": "local:vztmpl/alpine-3.22.tar.xz"}, "", id="no systemd"),
+        pytest.param({"900.pct_options": ["what"]}, "", id="refused"),
+    ],
+)
+def test_systemd_needs_nesting(edits: Edits, lacking: str) -> None:
+    assert [problem for problem in findings(edits).warnings if "nesting" in problem.wrong] == [
+        in_lxc(
+            "lxc_configs",
+            None,
+            f"{lacking} no nesting, without which systemd confines no service: systemd-networkd, and with it the "
+            "network, may not start",
+            'Add "nesting=1" to pct_options.',
+        )
+        for _once in lacking[:1]
     ]
