@@ -91,6 +91,7 @@ class NodeCheck:
             "nouveau": state.node.nouveau,
             "reboot_required": state.node.reboot_required,
             "problems": problems,
+            "running_containers": sorted(self._node.running_ctids()),
             "running_guests": [*self._containers(), *self._machines()],
             "warnings": warnings if not _is_clean(state, problems) else [],
         }

@@ -86,6 +86,12 @@ problems:
   type: list
   elements: str
   returned: success
+running_containers:
+  description: The ids of the containers that run.
+  type: list
+  elements: int
+  returned: success
+  sample: [950]
 running_guests:
   description: The containers and virtual machines that run.
   type: list

@@ -84,7 +84,10 @@ def test_a_missing_node_is_made_again(lab: RunningLab, roles: Roles) -> None:
 
 
 def test_a_newer_driver_waits_for_its_reboot(lab: RunningLab, roles: Roles) -> None:
-    """Pitfall 12: never unasked, never under running guests, and afterwards the rest is done."""
+    """Pitfall 12: never unasked, never under running guests, and afterwards the rest is done.
+
+    Layers are shut down for it, and started again.
+    """
     roles.create()
     played = roles.node(version=NEWER)
     assert played.failed, played.output
@@ -92,13 +95,16 @@ def test_a_newer_driver_waits_for_its_reboot(lab: RunningLab, roles: Roles) -> N
     assert 'hypervisor_nvidia_reboot is "never"' in played.words
     refused = roles.node(version=NEWER, reboot="if_required")
     assert f"these guests run on it: container {CTID} (gpu)" in refused.words
-    roles.destroy()
     before = lab.exec("cat", "/proc/sys/kernel/random/boot_id")
-    done = roles.node(version=NEWER, reboot="if_required")
+    checked = roles.node("--check", version=NEWER, reboot="if_required", layers=[CTID])
+    assert f"Its layers {CTID} would be shut down and started again." in checked.words
+    done = roles.node(version=NEWER, reboot="if_required", layers=[CTID])
     assert not done.failed, done.output
     assert lab.exec("cat", "/proc/sys/kernel/random/boot_id") != before
-    again = roles.node(version=NEWER)
+    assert lab.exec("pct", "status", str(CTID)).strip() == "status: running"
+    again = roles.node(version=NEWER, layers=[CTID])
     assert (again.failed, again.changed) == (False, 0), again.output
+    roles.destroy()
 
 
 def test_a_reboot_by_hand_is_gone_on_from(lab: RunningLab, roles: Roles) -> None:

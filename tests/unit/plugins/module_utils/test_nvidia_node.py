@@ -165,7 +165,9 @@ def test_running_guests(world: World) -> None:
     world.node.write("proc/77/stat", "")
     world.node.write("run/qemu-server/201.pid", "78\n")
     world.node.write("run/qemu-server/200.qmp", "")
-    assert world.check()["running_guests"] == ["container 110 (base2)", "virtual machine 200"]
+    found = world.check()
+    assert found["running_guests"] == ["container 110 (base2)", "virtual machine 200"]
+    assert found["running_containers"] == [110]
 
 
 def test_nouveau(world: World) -> None:
