@@ -116,7 +116,8 @@ def _way(document: object, path: str, key: str, value: object, refused: Collecti
     if not gone and isinstance(value, str) and _URL.match(value):
         # A schema that asks for a URL takes neither a reference alone nor a blank.
         then = f'write "{{{{{variable}}}}}" in place of the password alone'
-    return f"Put it into {_place(document, path)}/vault.yml with ansible-vault, as {variable}, and {then}."
+    encrypted = f"as `ansible-vault encrypt_string --name {variable}` prints it"
+    return f"Put it into {_place(document, path)}/local.yml {encrypted}, and {then}."
 
 
 def _place(document: object, path: str) -> str:

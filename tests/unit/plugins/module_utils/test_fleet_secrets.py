@@ -32,7 +32,9 @@ from hypothesis import strategies as st
                     "users.password",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    "Put it into group_vars/all/vault.yml with ansible-vault, as vault_password, and remove it here.",
+                    "Put it into group_vars/all/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_password` prints it, "
+                    "and remove it here.",
                 )
             ],
             id="password",
@@ -44,7 +46,9 @@ from hypothesis import strategies as st
                     "users.password",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    "Put it into group_vars/all/vault.yml with ansible-vault, as vault_password, and remove it here.",
+                    "Put it into group_vars/all/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_password` prints it, "
+                    "and remove it here.",
                 )
             ],
             id="password that is a number",
@@ -57,7 +61,8 @@ from hypothesis import strategies as st
                     HIDDEN,
                     "this is no hash, so it may be the password itself",
                     'Write "NOT_SET", or the hash as crypt makes it ($6$...). Put it into '
-                    'group_vars/all/vault.yml with ansible-vault, as vault_password_hash, and write "{{ '
+                    "group_vars/all/local.yml as `ansible-vault encrypt_string --name vault_password_hash` prints it, "
+                    'and write "{{ '
                     'vault_password_hash }}" in its place.',
                 )
             ],
@@ -70,7 +75,9 @@ from hypothesis import strategies as st
                     "950.hf_token",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    "Put it into host_vars/vllm/vault.yml with ansible-vault, as vault_hf_token, and remove it here.",
+                    "Put it into host_vars/vllm/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_hf_token` prints it, "
+                    "and remove it here.",
                 )
             ],
             id="token of a container",
@@ -89,7 +96,9 @@ from hypothesis import strategies as st
                     "950.vllm_parameters.api-key",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    'Put it into host_vars/<name>/vault.yml with ansible-vault, as vault_api_key, and write "{{ '
+                    "Put it into host_vars/<name>/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_api_key` prints it, "
+                    'and write "{{ '
                     'vault_api_key }}" in its place.',
                 ),
             ],
@@ -103,7 +112,9 @@ from hypothesis import strategies as st
                     "950[0]",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    "Put it into host_vars/<name>/vault.yml with ansible-vault, as vault_950, and remove it here.",
+                    "Put it into host_vars/<name>/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_950` prints it, "
+                    "and remove it here.",
                 ),
             ],
             id="token in a container that is none",
@@ -115,7 +126,9 @@ from hypothesis import strategies as st
                     "950.vllm_args[1]",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    'Put it into host_vars/vllm/vault.yml with ansible-vault, as vault_api_key, and write "{{ '
+                    "Put it into host_vars/vllm/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_api_key` prints it, "
+                    'and write "{{ '
                     'vault_api_key }}" in its place.',
                 )
             ],
@@ -128,7 +141,9 @@ from hypothesis import strategies as st
                     "950.vllm_args[0]",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    'Put it into host_vars/vllm/vault.yml with ansible-vault, as vault_vllm_args, and write "{{ '
+                    "Put it into host_vars/vllm/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_vllm_args` prints it, "
+                    'and write "{{ '
                     'vault_vllm_args }}" in its place.',
                 )
             ],
@@ -141,7 +156,9 @@ from hypothesis import strategies as st
                     "950.health_check.command",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    'Put it into host_vars/vllm/vault.yml with ansible-vault, as vault_command, and write "{{ '
+                    "Put it into host_vars/vllm/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_command` prints it, "
+                    'and write "{{ '
                     'vault_command }}" in its place.',
                 )
             ],
@@ -154,7 +171,9 @@ from hypothesis import strategies as st
                     "users.ssh_public_key",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    "Put it into group_vars/all/vault.yml with ansible-vault, as vault_ssh_public_key, and write "
+                    "Put it into group_vars/all/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_ssh_public_key` prints it, "
+                    "and write "
                     '"{{ vault_ssh_public_key }}" in its place.',
                 )
             ],
@@ -167,7 +186,9 @@ from hypothesis import strategies as st
                     "nvidia_repo_url",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    "Put it into group_vars/all/vault.yml with ansible-vault, as vault_nvidia_repo_url, and write"
+                    "Put it into group_vars/all/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_nvidia_repo_url` prints it, "
+                    "and write"
                     ' "{{vault_nvidia_repo_url}}" in place of the password alone.',
                 )
             ],
@@ -180,7 +201,9 @@ from hypothesis import strategies as st
                     "950.vllm_parameters.api-key",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    "Put it into host_vars/vllm/vault.yml with ansible-vault, as vault_api_key, and write "
+                    "Put it into host_vars/vllm/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_api_key` prints it, "
+                    "and write "
                     '"{{ vault_api_key }}" in its place.',
                 )
             ],
@@ -199,7 +222,9 @@ from hypothesis import strategies as st
                     "portainer_api.admin_password",
                     HIDDEN,
                     "a secret stands here in clear text",
-                    "Put it into group_vars/all/vault.yml with ansible-vault, as vault_admin_password, and remove"
+                    "Put it into group_vars/all/local.yml "
+                    "as `ansible-vault encrypt_string --name vault_admin_password` prints it, "
+                    "and remove"
                     " it here.",
                 ),
             ],
