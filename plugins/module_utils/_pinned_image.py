@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import os
 import re
 import typing as t
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._docker import Docker, environment, last_line
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._errors import Code, PhoenixError, invalid
+from ansible_collections.phoenix.hypervisor.plugins.module_utils._files import replace
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._image_archive import identities
 from ansible_collections.phoenix.hypervisor.plugins.module_utils._image_space import check_space, free_bytes
 
@@ -257,7 +257,7 @@ class PinnedImage:
         if new != old:
             result["changed"] = True
             if not self._check_mode:
-                self._write(new)
+                replace(self._path, json.dumps(new, indent=2) + "\n")
         return {**result, **new}
 
     def _read(self) -> dict[str, str]:
@@ -269,12 +269,6 @@ class PinnedImage:
             # Half a file of somebody else's making; the image is resolved anew.
             return {}
         return found if isinstance(found, dict) else {}
-
-    def _write(self, record: t.Mapping[str, str]) -> None:
-        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        new = self._path.with_name(f".{self._path.name}.new")
-        new.write_text(json.dumps(record, indent=2) + "\n")
-        os.replace(new, self._path)
 
 
 def _listed(reference: Reference, listed: t.Sequence[str]) -> str:
