@@ -130,7 +130,7 @@ def _pages(bench: Workbench, pages: Path, env: Mapping[str, str]) -> None:
     pages.mkdir()
     words = ["collection", "--use-current", "--squash-hierarchy", "--fail-on-error", "--output-format=simplified-rst"]
     made = bench.check(
-        "pages", [bench.tool("antsibull-docs"), *words, f"--dest-dir={pages}", COLLECTION], env={**env}, cwd=pages
+        "pages", [bench.tool("antsibull-docs"), *words, f"--dest-dir={pages}", COLLECTION], env=env, cwd=pages
     )
     roles = {f"{path.name}_role.rst" for path in (bench.tree / "roles").iterdir()}
     if made and (missing := roles - {path.name for path in pages.glob("*.rst")}):

@@ -68,6 +68,11 @@ def test_a_layer_keeps_what_was_tried_in_it(tmp_path: Path, layer: dict[str, Any
     assert json.loads((tmp_path / "answer").read_text()) == [kept, kept, tried]
 
 
+def test_without_a_gpu_it_is_the_image_that_the_role_runs() -> None:
+    defaults = yaml.safe_load((CHECKOUT / "roles/lxc_docker/defaults/main.yml").read_text())
+    assert defaults["lxc_docker_test_image"] == HELLO
+
+
 def test_the_seal_keeps_the_images_of_the_recipe() -> None:
     tasks = yaml.safe_load((PLAYBOOKS / "tasks/build.yml").read_text())
     (seal,) = (task["vars"] for task in tasks if "lxc_layer_images" in task.get("vars", {}))
