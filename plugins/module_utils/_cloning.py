@@ -100,7 +100,7 @@ class Cloning:
 def _missing_source(ctid: int, guests: Guests) -> PhoenixError:
     missing = no_container(ctid, guests.node_name, guests.owner_of(ctid))
     return PhoenixError(
-        missing.reason.replace("ctid:", "clone.from:", 1),
+        f"clone.from: {missing.reason.removeprefix('ctid: ')}",
         remedy="Make the source first, or correct the id.",
         code=missing.code,
     )

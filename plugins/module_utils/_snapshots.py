@@ -188,7 +188,7 @@ class Snapshots:
             self._guests.check_startable(guest.ctid, started.config, started.raw)
         except PhoenixError as error:
             raise PhoenixError(
-                error.reason,
+                f"after a rollback to {self._request.name}, {error.reason}",
                 remedy="Bring it back. Or stop the container (phoenix.hypervisor.lxc_container with state: stopped), "
                 "go back to the snapshot, and take the entry that names it out before the container is started.",
                 code=error.code,

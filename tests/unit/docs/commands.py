@@ -47,6 +47,7 @@ ANSWERS = {
     "phoenix_destroy": set(),
     "phoenix_inventory": None,
     "phoenix_inventory_check": {"true", "false"},
+    "phoenix_check_fails": {"true", "false"},
 }
 
 
