@@ -20,7 +20,8 @@ from .world import World, wait_for
 
 LXC = "/pool/lxc"
 AUTHORITY = "/srv/authority"
-_BOOT = 30.0
+# Nobody waits for it unless the machine has too much to do.
+_BOOT = 120.0
 # Longer than what systemd gives to services that do not end.
 _STOP = 120.0
 
