@@ -19,6 +19,8 @@ from .lab import SOURCE_INSIDE, Lab, Node
 from .world import World, wait_for
 
 LXC = "/pool/lxc"
+# Of a systemd that has begun to start units and does not stop them; one that hangs in this is looked at afterwards.
+_STATES = ("starting", "running", "degraded", "maintenance")
 AUTHORITY = "/srv/authority"
 # Nobody waits for it unless the machine has too much to do.
 _BOOT = 120.0
@@ -111,8 +113,9 @@ class Nodes:
     def _settled(self, node: Node) -> bool:
         """Whether it runs or does not. One that ends may start again."""
         if self.running(node):
-            # In this order: when logind has ended and answers nothing, systemd says that the node is stopping.
-            return not self._about_to_end(node) and self._state(node) not in ("", "stopping", "initializing", "offline")
+            # In this order: when logind has ended and answers nothing, systemd says that the node is stopping, until it
+            # answers nothing either. Whatever is said then is no state in which it stays.
+            return not self._about_to_end(node) and self._state(node) in _STATES
         return not self._world.populated(f"lxc.monitor.{node.name}")
 
     def _about_to_end(self, node: Node) -> bool:

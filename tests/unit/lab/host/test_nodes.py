@@ -20,11 +20,12 @@ class EndingNode(World):
     It goes on to the next of these between any two questions.
     """
 
-    def __init__(self, lab: Lab, waited: int, ended: int) -> None:
+    def __init__(self, lab: Lab, waited: int, ended: int, last_words: str) -> None:
         # No control groups: there is no such node.
         self.lab = lab
         self._until = (waited, waited + ended)
         self._questions = 0
+        self._last_words = last_words
         self.started = False
 
     def populated(self, group: str) -> bool:
@@ -50,13 +51,15 @@ class EndingNode(World):
         if "busctl" in argv:
             # logind is one of the first that end.
             return subprocess.CompletedProcess(argv, 0 if asked_first else 1, "b true\n" if asked_first else "", "")
-        return subprocess.CompletedProcess(argv, 0, "running\n" if asked_first else "stopping\n", "")
+        return subprocess.CompletedProcess(argv, 0, "running\n" if asked_first else self._last_words, "")
 
 
 @pytest.mark.parametrize("ended", range(1, 4))
 @pytest.mark.parametrize("waited", range(4))
-def test_a_node_that_ends_is_never_taken_for_one_that_runs(waited: int, ended: int) -> None:
+# What systemd says of itself, and systemctl of a systemd that does not answer any more.
+@pytest.mark.parametrize("last_words", ["stopping\n", "unknown\n", "offline\n", ""])
+def test_a_node_that_ends_is_never_taken_for_one_that_runs(waited: int, ended: int, last_words: str) -> None:
     lab = Lab()
-    world = EndingNode(lab, waited, ended)
+    world = EndingNode(lab, waited, ended, last_words)
     assert Nodes(lab, world).start(lab.nodes(1)[0])
     assert world.started
