@@ -49,6 +49,22 @@ def test_a_tag_that_no_task_has_is_refused(tmp_path: Path, playbook: str, option
     assert "TASK [The node has what its containers need]" not in said
 
 
+def test_an_answer_that_is_neither_yes_nor_no_is_refused(tmp_path: Path) -> None:
+    """Ansible takes it for no, and a schedule would never fail."""
+    done = tags_alone(tmp_path, "--check", "--extra-vars", "phoenix_check_fails=ture")
+    assert done.returncode == 2
+    said = " ".join(done.stdout.split())
+    assert (
+        'phoenix_check_fails is "ture". Write true to have a check fail that finds something to do, or false.' in said
+    )
+
+
+@pytest.mark.parametrize("answer", ["true", "false", "True", "yes"])
+def test_an_answer_is_not(tmp_path: Path, answer: str) -> None:
+    done = tags_alone(tmp_path, "--check", "--extra-vars", f"phoenix_check_fails={answer}")
+    assert done.returncode == 0, done.stdout
+
+
 def tags_alone(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     lines = (PLAYBOOKS / "before.yml").read_text().partition("    - name: The node has what its containers need")[0]
     (tmp_path / "vars").symlink_to(PLAYBOOKS / "vars")
