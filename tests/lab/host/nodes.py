@@ -19,13 +19,13 @@ from .lab import SOURCE_INSIDE, Lab, Node
 from .world import World, wait_for
 
 LXC = "/pool/lxc"
-# Of a systemd that has begun to start units and does not stop them; one that hangs in this is looked at afterwards.
-_STATES = ("starting", "running", "degraded", "maintenance")
 AUTHORITY = "/srv/authority"
 # Nobody waits for it unless the machine has too much to do.
 _BOOT = 120.0
 # Longer than what systemd gives to services that do not end.
 _STOP = 120.0
+# Of a systemd that has begun to start units and does not stop them; one that hangs in this is looked at afterwards.
+_STATES = ("starting", "running", "degraded", "maintenance")
 
 
 class Nodes:

@@ -8,11 +8,19 @@ import os
 import subprocess
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import ansible_collections.phoenix.hypervisor as collection
+import yaml
 
 CHECKOUT = Path(__file__).parents[3]
 PLAYBOOKS = CHECKOUT / "playbooks"
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    """A file of the folder playbooks."""
+    found: list[dict[str, Any]] = yaml.safe_load((PLAYBOOKS / name).read_text())
+    return found
 
 
 def play(home: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.played import CHECKOUT, PLAYBOOKS, play
+from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.played import CHECKOUT, PLAYBOOKS, load, play
+from ansible_collections.phoenix.hypervisor.tests.unit.playbooks.tags import words_of
 
 STALE = {"phoenix_decision": {"stale": "its parent was sealed anew since"}}
 CHANGED = {"phoenix_changed": True}
@@ -22,18 +22,10 @@ SINCE = "it is stale (its parent was sealed anew since), and made anew only with
 FAILED = {"phoenix_failure": {"attempted": True, "code": 1, "task": "Try", "reason": "no reason"}}
 
 
-def notified(items: Any) -> Iterator[str]:
-    for item in items:
-        names = item.get("notify", [])
-        yield from [names] if isinstance(names, str) else names
-        for key in ("block", "rescue", "always"):
-            yield from notified(item.get(key, []))
-
-
 def test_what_notifies_a_handler_of_its_own_is_noted_as_well() -> None:
-    (handler,) = yaml.safe_load((PLAYBOOKS / "tasks/changed.yml").read_text())
+    (handler,) = load("tasks/changed.yml")
     files = [path for folder in ("tasks", "handlers") for path in CHECKOUT.glob(f"roles/*/{folder}/*.yml")]
-    names = {name for path in files for name in notified(yaml.safe_load(path.read_text()) or [])}
+    names = {name for path in files for name in words_of(yaml.safe_load(path.read_text()), "notify")}
     assert handler["listen"] == ["changed", *sorted(names)]
 
 
@@ -65,11 +57,6 @@ def test_every_play_that_changes_something_notes_it(playbook: str, place: int) -
     (one,) = load(playbook)
     assert one["handlers"] == load("depth.yml")[0]["handlers"]
     assert one["tasks"][place]["notify"] == "changed"
-
-
-def load(name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load((PLAYBOOKS / name).read_text())
-    return found
 
 
 def outcome(home: Path, variables: dict[str, Any], *options: str) -> subprocess.CompletedProcess[str]:
